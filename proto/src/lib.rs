@@ -1,0 +1,19 @@
+//! Every protocol and container that penstock speaks, sans-IO.
+//!
+//! Nothing here owns a socket, a file, a clock, a thread, randomness or a log: bytes, time and seeds come in as
+//! arguments, and what to do comes out as values. A protocol is one folder; none imports another. What they share is
+//! [`media`] (tracks, frames, breaks, the [`media::Mux`] seam), [`codec`] (headers of the codecs themselves) and
+//! [`tag`] (the audio and video message body that RTMP and FLV have in common).
+
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod media;
+pub mod tag;
+
+pub mod dtsc;
+pub mod flv;
+pub mod http;
+pub mod mp4;
+pub mod rtmp;
+pub mod ts;
