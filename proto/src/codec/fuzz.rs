@@ -1,0 +1,164 @@
+//! Every parser of this folder on damaged real bytes. What a parser accepts must be emitted and read again as the same
+//! value, where there is an emitter.
+
+use super::cases::{ALL, hex};
+use super::{aac, ac3, av1, flac, h264, hevc, mp3, nal, opus, vp8, vp9};
+
+#[test]
+fn damaged_bytes_never_panic() {
+    let seeds: Vec<_> = ALL.iter().map(|case| hex(case)).collect();
+    let mut random = XorShift(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::new();
+    for round in 0..60_000 {
+        bytes.clear();
+        bytes.extend_from_slice(&seeds[round % seeds.len()]);
+        for _ in 0..=random.below(3) {
+            mutate(&mut bytes, &mut random);
+        }
+        run_all(&bytes);
+    }
+    run_all(&[]);
+}
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut XorShift) {
+    let at = random.below(bytes.len().max(1));
+    match random.below(6) {
+        0 => bytes.truncate(at),
+        1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+        2 if at < bytes.len() => bytes[at] = [0, 1, 3, 0x7f, 0x80, 0xff][random.below(6)],
+        3 if at < bytes.len() => drop(bytes.remove(at)),
+        4 => bytes.insert(at.min(bytes.len()), random.next() as u8),
+        _ => {
+            for byte in bytes.iter_mut().skip(at).take(4) {
+                *byte = random.next() as u8;
+            }
+        }
+    }
+}
+
+fn run_all(bytes: &[u8]) {
+    let mut out = Vec::new();
+    run_nal(bytes, &mut out);
+    run_records(bytes, &mut out);
+    run_video(bytes, &mut out);
+    run_audio(bytes, &mut out);
+}
+
+fn run_nal(bytes: &[u8], out: &mut Vec<u8>) {
+    for length_bytes in 1..=4 {
+        out.clear();
+        if nal::widen_lengths(bytes, length_bytes, out).is_ok() {
+            assert!(nal::is_well_formed(out) || out.is_empty());
+        }
+    }
+    out.clear();
+    let count = nal::annexb_to_lengths(bytes, out);
+    assert_eq!(nal::units(out).count(), count);
+    h264::is_idr(bytes);
+    hevc::is_irap(bytes);
+    nal::lengths_to_annexb(bytes, out);
+}
+
+fn run_records(bytes: &[u8], out: &mut Vec<u8>) {
+    let _ = h264::Sps::parse(bytes);
+    if let Ok(config) = h264::Config::parse(bytes) {
+        let (sps, pps): (Vec<_>, Vec<_>) = (config.sps().collect(), config.pps().collect());
+        out.clear();
+        if h264::build_config(&sps, &pps, out).is_ok() {
+            let built = h264::Config::parse(out).expect("what is built can be read");
+            assert!(built.sps().eq(config.sps()) && built.pps().eq(config.pps()));
+        }
+        config.codec_string();
+    }
+    let _ = hevc::Sps::parse(bytes);
+    if let Ok(config) = hevc::Config::parse(bytes) {
+        let sets = |kind| config.sets(kind).collect::<Vec<_>>();
+        out.clear();
+        if hevc::build_config(&sets(32), &sets(33), &sets(34), out).is_ok() {
+            let built = hevc::Config::parse(out).expect("what is built can be read");
+            assert!(built.vps().eq(config.vps()) && built.sps().eq(config.sps()) && built.pps().eq(config.pps()));
+        }
+        config.codec_string();
+    }
+    hevc::looks_like_hvcc(bytes);
+}
+
+fn run_video(bytes: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    if let Ok(config) = av1::Config::parse(bytes) {
+        config.emit(out);
+        let again = av1::Config::parse(out).expect("what is emitted can be read");
+        assert_eq!(again, config);
+        config.codec_string();
+        config.sequence();
+    }
+    out.clear();
+    if av1::strip_temporal_delimiters(bytes, out).is_ok() {
+        assert!(av1::obus(out).all(|obu| obu.is_ok_and(|obu| obu.kind != av1::OBU_TEMPORAL_DELIMITER)));
+    }
+    av1::is_key(bytes);
+    av1::find_sequence(bytes);
+    let _ = av1::Sequence::parse(bytes);
+    vp8::is_key(bytes);
+    let _ = vp8::KeyFrame::parse(bytes);
+    if let Ok(key) = vp9::KeyFrame::parse(bytes) {
+        out.clear();
+        let config = key.config(25.0);
+        config.emit(out);
+        assert_eq!(vp9::Config::parse(out), Ok(config));
+    }
+    let _ = vp9::Config::parse(bytes).map(|config| config.codec_string());
+}
+
+fn run_audio(bytes: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    if let Ok(config) = aac::Config::parse(bytes)
+        && config.emit(out).is_ok()
+    {
+        let again = aac::Config::parse(out).expect("what is emitted can be read");
+        assert_eq!(
+            (again.sample_rate, again.channels),
+            (config.sample_rate, config.channels)
+        );
+        if let Ok(head) = config.adts_head(100) {
+            assert_eq!(aac::Adts::parse(&head).map(|adts| adts.frame_bytes), Ok(107));
+        }
+    }
+    if let Ok(adts) = aac::Adts::parse(bytes) {
+        assert!(adts.frame_bytes >= adts.head_bytes);
+    }
+    if let Ok(header) = mp3::Header::parse(bytes) {
+        assert!(header.frame_bytes > 4);
+    }
+    if let Ok(head) = opus::Head::parse(bytes) {
+        out.clear();
+        head.emit(out);
+        assert_eq!(opus::Head::parse(out), Ok(head));
+    }
+    let _ = opus::packet_samples(bytes);
+    if let Ok(block) = flac::StreamInfo::parse(bytes) {
+        out.clear();
+        block.emit(out);
+        assert_eq!(flac::StreamInfo::parse(out), Ok(block));
+    }
+    let _ = flac::block_samples(bytes);
+    if let Ok(frame) = ac3::SyncFrame::parse(bytes) {
+        frame.dac3();
+        frame.dec3();
+    }
+}
+
+struct XorShift(u64);
+
+impl XorShift {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
