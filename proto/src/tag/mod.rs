@@ -1,1 +1,21 @@
-//! (front page to be written with the module)
+//! The bodies of audio (type 8), video (9) and script data (18, 15) messages, which RTMP and FLV have in common.
+//!
+//! Specification: Video File Format 10.1 (Adobe), annex E.4.2 to E.4.4, and Enhanced RTMP v1 and v2 (Veovera). [`wire`]
+//! is bytes, [`Demux`] makes tracks and frames of one publisher's messages, [`mux`] makes messages of frames. Chunks,
+//! commands and tags around the bodies are the business of `rtmp` and `flv`.
+//!
+//! Invariants: a message that cannot be read is skipped and counted, and never ends the stream; metadata never make a
+//! track; what is emitted here is read by players from before enhanced RTMP wherever the codec allows it.
+
+pub mod amf0;
+pub mod demux;
+pub mod limits;
+pub mod mux;
+pub mod wire;
+
+mod error;
+#[cfg(test)]
+mod fuzz;
+
+pub use demux::{Announced, Counters, Demux, Item, MessageKind};
+pub use error::Error;

@@ -1,0 +1,352 @@
+//! Exact, unbroken times from a publisher's wrapping milliseconds.
+
+use crate::media::rescale;
+use crate::tag::limits::{AUDIO_DRIFT_MILLIS, GAP_MILLIS, GAP_MILLIS_MAX, JUMP_BACKWARD_MILLIS, JUMP_FORWARD_MILLIS};
+
+/// Where a message stands in stream time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub millis: i64,
+    /// Time jumped before this message; the stream goes on one frame behind what came before.
+    pub jumped: bool,
+}
+
+/// Stream time of one publisher: unwraps 32 bits, and bridges jumps for all tracks with one shift, so that audio and
+/// video stay together. Audio and video are compared each with itself, because some publishers interleave them seconds
+/// apart.
+#[derive(Debug, Default)]
+pub(super) struct StreamClock {
+    audio: Option<Place>,
+    video: Option<Place>,
+    /// The shift in force since the last jump.
+    newest: Option<Base>,
+    /// The one before it: messages that were under way, and those behind a single wrong stamp, belong to it.
+    previous: Option<Base>,
+    last_millis: i64,
+    bases: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    number: u64,
+    /// Stream time minus publisher's time.
+    shift: i64,
+    last_raw: i64,
+}
+
+/// The last message of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    base: u64,
+    shift: i64,
+    raw: i64,
+    interval: i64,
+}
+
+impl StreamClock {
+    pub fn place_audio(&mut self, timestamp: u32) -> Placed {
+        let own = self.audio;
+        let (place, step) = self.place(own, timestamp);
+        self.audio = Some(place);
+        self.settle(place, step)
+    }
+
+    pub fn place_video(&mut self, timestamp: u32) -> Placed {
+        let own = self.video;
+        let (place, step) = self.place(own, timestamp);
+        self.video = Some(place);
+        self.settle(place, step)
+    }
+
+    /// For messages that must not move the clock: script data are often stamped 0.
+    pub fn place_script(&self, timestamp: u32) -> i64 {
+        let Some(base) = self.newest else {
+            return timestamp.into();
+        };
+        let raw = unwrap(timestamp, base.last_raw);
+        if near(raw - base.last_raw) {
+            raw + base.shift
+        } else {
+            self.last_millis
+        }
+    }
+
+    fn place(&self, own: Option<Place>, timestamp: u32) -> (Place, Step) {
+        let reference = own.map(|own| own.raw).or(self.newest.map(|base| base.last_raw));
+        let raw = reference.map_or(timestamp.into(), |reference| unwrap(timestamp, reference));
+        let at = |base: u64, shift, interval| Place {
+            base,
+            shift,
+            raw,
+            interval,
+        };
+        let Some(newest) = self.newest else {
+            return (at(0, 0, GAP_MILLIS), Step::Jump);
+        };
+        let Some(own) = own else {
+            return (at(newest.number, newest.shift, GAP_MILLIS), Step::Stay);
+        };
+        let delta = raw - own.raw;
+        if near(delta) {
+            let interval = if delta > 0 {
+                delta.min(GAP_MILLIS_MAX)
+            } else {
+                own.interval
+            };
+            return (at(own.base, own.shift, interval), Step::Stay);
+        }
+        for base in [Some(newest), self.previous].into_iter().flatten() {
+            if base.number != own.base
+                && (raw - base.last_raw).abs() <= JUMP_FORWARD_MILLIS
+                && (raw + base.shift - self.last_millis).abs() <= JUMP_BACKWARD_MILLIS
+            {
+                return (at(base.number, base.shift, own.interval), Step::Change);
+            }
+        }
+        let shift = self.last_millis + own.interval - raw;
+        (at(self.bases, shift, own.interval), Step::Jump)
+    }
+
+    fn settle(&mut self, place: Place, step: Step) -> Placed {
+        let first = self.newest.is_none();
+        if step == Step::Jump {
+            self.previous = self.newest.replace(Base {
+                number: place.base,
+                shift: place.shift,
+                last_raw: place.raw,
+            });
+            self.bases += 1;
+        }
+        let is_previous = self.previous.is_some_and(|base| base.number == place.base);
+        if step == Step::Change && is_previous {
+            std::mem::swap(&mut self.newest, &mut self.previous);
+        }
+        for base in [&mut self.newest, &mut self.previous].into_iter().flatten() {
+            if base.number == place.base {
+                base.last_raw = place.raw;
+            }
+        }
+        let millis = place.raw + place.shift;
+        self.last_millis = if first { millis } else { self.last_millis.max(millis) };
+        Placed {
+            millis,
+            jumped: step == Step::Jump && !first,
+        }
+    }
+}
+
+/// What a message does to the shifts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Stay,
+    /// Over to the shift that another kind, or an earlier message, already has.
+    Change,
+    /// A shift of its own.
+    Jump,
+}
+
+/// Decode times of a video track: never equal, never falling.
+#[derive(Debug, Default)]
+pub(super) struct VideoClock {
+    last: Option<i64>,
+}
+
+/// A decode time, and by how much it had to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time {
+    pub dts: i64,
+    pub moved: i64,
+}
+
+impl VideoClock {
+    pub fn tick(&mut self, wanted: i64) -> Time {
+        let dts = self.last.map_or(wanted, |last| wanted.max(last + 1));
+        self.last = Some(dts);
+        Time {
+            dts,
+            moved: dts - wanted,
+        }
+    }
+}
+
+/// Decode times of an audio track: counted in samples from the first stamp on.
+#[derive(Debug, Default)]
+pub(super) struct AudioClock {
+    last: Option<i64>,
+    next: i64,
+}
+
+impl AudioClock {
+    /// The time of a frame of `samples` that the publisher stamped `wanted`, both in `rate` a second. `moved` is not 0
+    /// when counting and stamps had come apart.
+    pub fn tick(&mut self, wanted: i64, samples: u32, rate: u32) -> Time {
+        let drift_max = i64::from(samples).max(i64::from(rate) * AUDIO_DRIFT_MILLIS / 1000);
+        let (dts, moved) = match self.last {
+            None => (wanted, 0),
+            Some(_) if (wanted - self.next).abs() <= drift_max => (self.next, 0),
+            Some(last) => (wanted.max(last + 1), wanted - self.next),
+        };
+        self.last = Some(dts);
+        self.next = dts + i64::from(samples.max(1));
+        Time { dts, moved }
+    }
+
+    /// The next frame is placed where its stamp says.
+    pub fn restart(&mut self) {
+        if let Some(last) = self.last {
+            self.next = last + 1;
+        }
+    }
+}
+
+/// `millis` and `nanos` beyond them, in `rate` ticks a second, rounded down.
+pub(super) fn ticks(millis: i64, nanos: u32, rate: u32) -> i64 {
+    if nanos == 0 {
+        return rescale(millis, 1000, rate);
+    }
+    rescale(millis * 1_000_000 + i64::from(nanos), 1_000_000_000, rate)
+}
+
+fn unwrap(timestamp: u32, reference: i64) -> i64 {
+    let ahead = timestamp.wrapping_sub(reference as u32) as i32;
+    reference + i64::from(ahead)
+}
+
+fn near(delta: i64) -> bool {
+    (-JUMP_BACKWARD_MILLIS..=JUMP_FORWARD_MILLIS).contains(&delta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Letters are kinds, `!` marks an expected jump.
+    fn check(messages: &[(char, u32, i64, bool)]) {
+        let mut clock = StreamClock::default();
+        for (index, &(kind, timestamp, millis, jumped)) in messages.iter().enumerate() {
+            let placed = match kind {
+                'a' => clock.place_audio(timestamp),
+                _ => clock.place_video(timestamp),
+            };
+            assert_eq!(placed, Placed { millis, jumped }, "message {index}");
+        }
+    }
+
+    #[test]
+    fn stamps_are_unwrapped_to_the_nearest() {
+        check(&[
+            ('v', 0xffff_fff0, 0xffff_fff0, false),
+            ('a', 0xffff_fff8, 0xffff_fff8, false),
+            ('v', 16, 0x1_0000_0010, false),
+            ('a', 0xffff_ffff, 0xffff_ffff, false),
+            ('a', 24, 0x1_0000_0018, false),
+        ]);
+    }
+
+    #[test]
+    fn a_jump_moves_all_tracks_together() {
+        check(&[
+            ('v', 50_000, 50_000, false),
+            ('a', 50_010, 50_010, false),
+            ('v', 50_040, 50_040, false),
+            // Back to zero: goes on one interval behind, and audio follows with the same shift.
+            ('v', 0, 50_080, true),
+            ('a', 50_031, 50_031, false),
+            ('a', 10, 50_090, false),
+            ('v', 40, 50_120, false),
+            // An hour ahead, audio first.
+            ('a', 3_600_000, 50_141, true),
+            ('v', 3_600_010, 50_151, false),
+        ]);
+    }
+
+    #[test]
+    fn one_wrong_stamp_moves_nothing_behind_it() {
+        check(&[
+            ('v', 50_000, 50_000, false),
+            ('v', 50_040, 50_040, false),
+            ('v', 0, 50_080, true),
+            ('v', 50_120, 50_120, false),
+            ('a', 50_130, 50_130, false),
+        ]);
+    }
+
+    #[test]
+    fn kinds_may_be_seconds_apart() {
+        check(&[
+            ('v', 20_000, 20_000, false),
+            ('a', 5_000, 5_000, false),
+            ('v', 20_040, 20_040, false),
+            ('a', 5_021, 5_021, false),
+        ]);
+    }
+
+    #[test]
+    fn limits_of_a_jump() {
+        check(&[
+            ('v', 5_000, 5_000, false),
+            ('v', 15_000, 15_000, false),
+            ('v', 12_000, 12_000, false),
+            ('v', 22_001, 16_000, true),
+            ('v', 60_000, 17_000, true),
+            ('v', 56_999, 18_000, true),
+        ]);
+    }
+
+    #[test]
+    fn script_data_never_move_the_clock() {
+        let mut clock = StreamClock::default();
+        assert_eq!(clock.place_script(7), 7);
+        clock.place_video(100_000);
+        assert_eq!(clock.place_script(0), 100_000);
+        assert_eq!(clock.place_script(99_990), 99_990);
+        assert_eq!(clock.place_video(100_040).millis, 100_040);
+    }
+
+    #[test]
+    fn audio_counts_samples_until_it_is_off_too_far() {
+        let mut clock = AudioClock::default();
+        let mut exact = 48_000;
+        for frame in 0..500_i64 {
+            // Stamps rounded to milliseconds, with a late one now and then.
+            let late = if frame % 7 == 3 { 30 } else { 0 };
+            let stamp = 1000 + frame * 64 / 3 + late;
+            assert_eq!(clock.tick(stamp * 48, 1024, 48_000), Time { dts: exact, moved: 0 });
+            exact += 1024;
+        }
+        let ahead = clock.tick(exact + 48 * 41, 1024, 48_000);
+        assert_eq!(
+            ahead,
+            Time {
+                dts: exact + 48 * 41,
+                moved: 48 * 41
+            }
+        );
+        // Too early: as early as order allows.
+        let early = clock.tick(0, 1024, 48_000);
+        assert_eq!(early.dts, ahead.dts + 1);
+        clock.restart();
+        assert_eq!(clock.tick(early.dts + 5000, 1024, 48_000).dts, early.dts + 5000);
+    }
+
+    #[test]
+    fn video_time_never_stands() {
+        let mut clock = VideoClock::default();
+        for (wanted, dts) in [(900, 900), (900, 901), (0, 902), (4500, 4500)] {
+            assert_eq!(
+                clock.tick(wanted),
+                Time {
+                    dts,
+                    moved: dts - wanted
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn nanoseconds_refine() {
+        assert_eq!(ticks(10, 0, 90_000), 900);
+        assert_eq!(ticks(10, 500_000, 90_000), 945);
+        assert_eq!(ticks(-1, 0, 44_100), -45);
+    }
+}
