@@ -192,6 +192,9 @@ pub trait Mux: std::fmt::Debug {
     /// What a viewer gets before the join record that was pushed **last** (asked once per join record, right after the
     /// call that pushed it).
     fn join_header(&self, out: &mut Vec<u8>);
+
+    /// What a running viewer gets before the join record it is moved to (asked as [`Mux::join_header`] is).
+    fn skip_header(&self, _out: &mut Vec<u8>) {}
 }
 
 #[cfg(test)]
