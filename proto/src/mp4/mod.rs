@@ -1,1 +1,42 @@
-//! (front page to be written with the module)
+//! Progressive live MP4 (`http://host/NAME.mp4`): fragmented ISO base media, muxed once per stream and shared by all viewers.
+//!
+//! Specification: ISO/IEC 14496-12 (8.2 movie, 8.6.6 edit list, 8.8 fragments), 14496-14 (esds), 14496-15 (avc1, hvc1), and
+//! the codec bindings for AV1, VP9, Opus, FLAC and ETSI TS 102 366 annex F (AC-3, E-AC-3). Not a file reader: [`read()`] knows only
+//! what [`Muxer`] writes, and is strict about it. No `sidx`, `mfra` or `emsg`; no encryption.
+//!
+//! Shape of what a viewer gets: `ftyp moov` (its join header) and then chunks, `moof mdat` each, from a join record on.
+//!
+//! Invariants:
+//! - **Time is the stream's.** `tfdt` is the decode time of the run's first sample in the track's timescale, 64 bit, the same
+//!   bytes for every viewer. Where a viewer joined is said by its own `moov`: one edit per track whose media time is the
+//!   instant of the join, so players start near zero and seek nowhere, however large stream time is.
+//!   Tolerated for it: players on libavformat (ffmpeg, Chromium's `<video>`) show stream time as the duration, and Chromium,
+//!   which believes it, gathers about five seconds before it plays by itself. Runs without `tfdt` would avoid that, but then
+//!   a viewer who skips would lose the synchrony of its tracks, and Media Source Extensions refuse them.
+//! - **A sample lasts until its successor's decode time**, exactly. So the newest frame of each track is held until the next
+//!   one arrives. For video that is one frame of latency and no more, as a chunk closes in the moment its last duration is
+//!   known; for audio beside video it costs nothing, as the chunk waits for the picture anyway. Counting an audio frame's
+//!   samples would save one audio frame when there is no video, and would leave gaps wherever a source's clock is
+//!   re-anchored.
+//! - **A chunk is at most [`limits::CHUNK_MILLIS_MAX`] or one picture** (one audio frame without video). A keyframe begins a
+//!   chunk, and only such a chunk is a join.
+//! - **Audio goes with the pictures of its time**: it waits for them (at most [`limits::HELD_MILLIS_MAX`]), and what is
+//!   before a keyframe's decode time leaves in a chunk before the join. So a viewer who joins misses no audio and gets none
+//!   that must be cut, as long as audio is not later than one picture.
+//! - A `moov` never changes: new codec data or other tracks end the feed.
+
+mod entry;
+mod error;
+#[cfg(test)]
+mod fuzz;
+mod lane;
+pub mod limits;
+mod mux;
+mod read;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use error::ReadError;
+pub use mux::Muxer;
+pub use read::{Movie, ReadSample, ReadTrack, read, read_whole_chunks};

@@ -1,0 +1,158 @@
+//! `ftyp` + `moov` (ISO/IEC 14496-12, 4.3, 8.2 to 8.6, 8.8.1).
+//!
+//! Leaf boxes are mp4-atom's; containers are written here, because their usual order (`edts` before `mdia`, `mvex` last) is
+//! what players have seen most.
+
+use mp4_atom::{
+    Dinf, Dref, DrefEntry, Edts, Elst, ElstEntry, Encode, Ftyp, Hdlr, Mdhd, Mvex, Mvhd, Smhd, Stco, Stsc, Stsz, Stts,
+    Tkhd, Trex, Url, Vmhd,
+};
+
+use super::{boxed, full_boxed, put32};
+use crate::media::Kind;
+
+/// What the movie says of one track.
+#[derive(Clone, Copy, Debug)]
+pub struct MovieTrack<'a> {
+    pub track_id: u32,
+    pub kind: Kind,
+    pub timescale: u32,
+    /// Pixels; zero for audio.
+    pub width: u32,
+    pub height: u32,
+    /// The sample entry, a whole box.
+    pub entry: &'a [u8],
+    pub default_flags: u32,
+    /// Media time that is shown at presentation time zero, ticks.
+    pub media_time: u64,
+}
+
+/// Appends the header of a movie that has only fragments.
+pub fn write_movie<'a>(out: &mut Vec<u8>, tracks: impl Iterator<Item = MovieTrack<'a>> + Clone) {
+    put(
+        out,
+        &Ftyp {
+            major_brand: b"iso6".into(),
+            minor_version: 0,
+            compatible_brands: vec![b"iso6".into(), b"isom".into(), b"mp41".into()],
+        },
+    );
+    boxed(out, b"moov", |out| {
+        put(
+            out,
+            &Mvhd {
+                timescale: MOVIE_TIMESCALE,
+                rate: 1.into(),
+                volume: 1.into(),
+                next_track_id: tracks.clone().map(|track| track.track_id).max().unwrap_or(0) + 1,
+                ..Mvhd::default()
+            },
+        );
+        for track in tracks.clone() {
+            boxed(out, b"trak", |out| write_trak(out, &track));
+        }
+        put(
+            out,
+            &Mvex {
+                mehd: None,
+                trex: tracks
+                    .map(|track| Trex {
+                        track_id: track.track_id,
+                        default_sample_description_index: 1,
+                        default_sample_duration: 0,
+                        default_sample_size: 0,
+                        default_sample_flags: track.default_flags,
+                    })
+                    .collect(),
+            },
+        );
+    });
+}
+
+fn write_trak(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
+    put(
+        out,
+        &Tkhd {
+            track_id: track.track_id,
+            enabled: true,
+            in_movie: true,
+            volume: u8::from(track.kind == Kind::Audio).into(),
+            width: saturate(track.width).into(),
+            height: saturate(track.height).into(),
+            ..Tkhd::default()
+        },
+    );
+    // A segment duration of zero: the edit lasts as long as fragments come (8.6.6.1).
+    put(
+        out,
+        &Edts {
+            elst: Some(Elst {
+                entries: vec![ElstEntry {
+                    segment_duration: 0,
+                    media_time: Some(track.media_time),
+                    media_rate: 1.into(),
+                }],
+            }),
+        },
+    );
+    boxed(out, b"mdia", |out| {
+        put(
+            out,
+            &Mdhd {
+                timescale: track.timescale,
+                language: "und".into(),
+                ..Mdhd::default()
+            },
+        );
+        let (handler, name) = match track.kind {
+            Kind::Audio => (b"soun", "SoundHandler"),
+            Kind::Video | Kind::Meta => (b"vide", "VideoHandler"),
+        };
+        put(
+            out,
+            &Hdlr {
+                handler: handler.into(),
+                name: name.into(),
+            },
+        );
+        boxed(out, b"minf", |out| write_minf(out, track));
+    });
+}
+
+fn write_minf(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
+    match track.kind {
+        Kind::Audio => put(out, &Smhd::default()),
+        Kind::Video | Kind::Meta => put(out, &Vmhd::default()),
+    }
+    put(
+        out,
+        &Dinf {
+            dref: Dref {
+                entries: vec![DrefEntry::Url(Url::default())],
+            },
+        },
+    );
+    boxed(out, b"stbl", |out| {
+        full_boxed(out, b"stsd", 0, 0, |out| {
+            put32(out, 1);
+            out.extend_from_slice(track.entry);
+        });
+        put(out, &Stts::default());
+        put(out, &Stsc::default());
+        put(out, &Stsz::default());
+        put(out, &Stco::default());
+    });
+}
+
+/// Appends a box of mp4-atom's.
+pub fn put(out: &mut Vec<u8>, atom: &impl Encode) {
+    atom.encode(out)
+        .expect("these boxes have a fixed shape, and their values were checked when the track was accepted");
+}
+
+fn saturate(pixels: u32) -> u16 {
+    u16::try_from(pixels).unwrap_or(u16::MAX)
+}
+
+/// Only edit lists would count in it, and theirs has no length.
+const MOVIE_TIMESCALE: u32 = 1000;
