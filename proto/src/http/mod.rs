@@ -1,1 +1,31 @@
-//! (front page to be written with the module)
+//! HTTP/1.1 as a server speaks it to players: requests in, fixed and endless answers out.
+//!
+//! It is: a [`Session`] that is fed bytes and drained of answers and [`Request`]s, one at a time; the end of request
+//! bodies; CORS; refusals with a reason; timeouts against slow and idle peers. It is not: a router (the appliance knows
+//! what a path means), TLS, HTTP/2, WebSocket, a client, or chunked output.
+//!
+//! Specification: RFC 9110 (methods, fields, status codes), RFC 9112 (framing; sections 2.2, 3, 5, 6, 7.1 and 9.3), the
+//! Fetch standard's CORS protocol. The tokens are httparse's work, the framing is ours.
+//!
+//! # Invariants
+//! - A request is shown only when its head *and* body are in; it stays until it is answered; then the next one is read.
+//! - Two framings of one body, or a line feed without carriage return, end the connection: proxies disagree about them.
+//! - An endless answer is delimited by the end of the connection and never chunked: every viewer is sent the same
+//!   bytes. `Range` on it is ignored (200), and answering HEAD with its head leaves the connection usable.
+//! - Nothing a peer sent is repeated in an answer's head unless it was checked character by character.
+//! - While an endless answer is being sent the session owns no heap memory ([`limits::PARKED_BYTES_MAX`]).
+
+pub mod limits;
+
+mod carry;
+mod error;
+#[cfg(test)]
+mod fuzz;
+mod session;
+mod wire;
+
+pub use error::{Error, ImportError};
+pub use limits::Limits;
+pub use session::{Answer, Cause, Event, Output, Session};
+pub use wire::request::{Method, Request, Version};
+pub use wire::response::Status;

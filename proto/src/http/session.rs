@@ -1,0 +1,557 @@
+//! One connection of a player: reads requests one at a time, says what to answer with, keeps the time.
+
+use super::wire::body::{Body, Taken};
+use super::wire::request::{Head, Method, Persistence, ReasonFormat, Request};
+use super::wire::response::{self, Status};
+use super::{Error, Limits, limits};
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Send these bytes. They are lent until the next call and count as sent.
+    Transmit(&'a [u8]),
+    Event(Event<'a>),
+}
+
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A request is complete and waits for one of the answering methods. It stays readable by [`Session::request`].
+    Request(Request<'a>),
+    /// All that was to be transmitted has been: end the connection. Nothing comes behind this.
+    Close(Cause),
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The answer to the last request is out and one of the sides wanted no more.
+    Answered,
+    /// Nothing came behind the last answer in [`Limits::idle_millis`].
+    Idle,
+    /// A new connection on which nothing came in [`Limits::request_millis`].
+    Unused,
+    /// A request was not complete in [`Limits::request_millis`]; the peer was told 408.
+    Slow,
+    /// The peer was told by [`Error::status`].
+    Illegal(Error),
+    /// [`Session::close`] was called.
+    Local,
+}
+
+/// What was begun by [`Session::respond_stream`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The stream's bytes follow the head, up to the end of the connection.
+    Stream,
+    /// The request was a HEAD: no stream follows, the session goes on.
+    HeadOnly,
+}
+
+/// One peer's dialogue. Owned by the shard that owns its socket; moves by [`export`](Session::export).
+///
+/// Times are milliseconds of any clock that does not go back. After each call that changes it, drain
+/// [`poll_output`](Session::poll_output) to `None`.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) limits: Limits,
+    pub(super) state: State,
+    pub(super) deadline: Option<Deadline>,
+    out: Vec<u8>,
+    out_lent: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Between requests, or in the head of one.
+    Head(Box<Reading>),
+    Body {
+        exchange: Box<Exchange>,
+        body: Body,
+    },
+    /// A request waits for its answer.
+    Asked {
+        exchange: Box<Exchange>,
+        announced: bool,
+    },
+    /// An endless answer is being sent by others from the stream's feed.
+    Streaming {
+        input_bytes: u32,
+    },
+    Closing(Cause),
+    Closed,
+}
+
+/// The head so far.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) bytes: Vec<u8>,
+    /// Where the line begins that is being read.
+    line_start: usize,
+    /// Behind the request line; 0 in it.
+    headers_start: usize,
+    pub(super) empty_lines: u8,
+}
+
+/// A request with what came behind it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) head: Head,
+    pub(super) bytes: Vec<u8>,
+    /// Later requests, unread.
+    pub(super) pipelined: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub(super) at_millis: u64,
+    pub(super) timer: Timer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    Unused,
+    Request,
+    Idle,
+}
+
+impl Session {
+    pub fn new(now_millis: u64, limits: Limits) -> Session {
+        let mut session = Session::at(State::Head(Box::default()), limits, None);
+        session.arm(now_millis, Timer::Unused);
+        session
+    }
+
+    pub(super) fn at(state: State, limits: Limits, deadline: Option<Deadline>) -> Session {
+        Session {
+            limits,
+            state,
+            deadline,
+            out: Vec::new(),
+            out_lent: false,
+        }
+    }
+
+    /// Takes what the peer sent and returns how many bytes of it. Fewer than given only while a request waits for its
+    /// answer and [`limits::PIPELINED_BYTES_MAX`] are kept already: give the rest again behind the answer.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. It has its answer in `poll_output`, and [`Event::Close`] with the same error follows;
+    /// later input is taken and dropped. (Of a pipelined request, only `Close` tells.)
+    pub fn handle_input(&mut self, now_millis: u64, input: &[u8]) -> Result<usize, Error> {
+        assert!(self.is_drained(), "outputs must be drained before new input");
+        self.advance(now_millis, input)
+    }
+
+    /// Ends what took too long.
+    pub fn handle_timeout(&mut self, now_millis: u64) {
+        assert!(self.is_drained(), "outputs must be drained before a timeout");
+        let Some(deadline) = self.deadline.filter(|deadline| deadline.at_millis <= now_millis) else {
+            return;
+        };
+        self.deadline = None;
+        let cause = match deadline.timer {
+            Timer::Unused => Cause::Unused,
+            Timer::Idle => Cause::Idle,
+            Timer::Request => {
+                let seconds = self.limits.request_millis / 1000;
+                let reason = format!("the request was not complete after {seconds} s");
+                self.write_last_refusal(Status::RequestTimeout, ReasonFormat::Text, &reason);
+                Cause::Slow
+            }
+        };
+        self.state = State::Closing(cause);
+    }
+
+    /// When [`handle_timeout`](Session::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.deadline.map(|deadline| deadline.at_millis)
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if self.out_lent {
+            self.out_lent = false;
+            self.out.clear();
+            // A parked or idle connection keeps no buffer.
+            self.out.shrink_to(0);
+        }
+        if !self.out.is_empty() {
+            self.out_lent = true;
+            return Some(Output::Transmit(&self.out));
+        }
+        if let State::Closing(cause) = self.state {
+            self.state = State::Closed;
+            return Some(Output::Event(Event::Close(cause)));
+        }
+        match &mut self.state {
+            State::Asked { exchange, announced } if !*announced => {
+                *announced = true;
+                Some(Output::Event(Event::Request(exchange.request())))
+            }
+            _ => None,
+        }
+    }
+
+    /// The request that waits for its answer.
+    pub fn request(&self) -> Option<Request<'_>> {
+        match &self.state {
+            State::Asked { exchange, .. } => Some(exchange.request()),
+            _ => None,
+        }
+    }
+
+    /// Answers with a body of known length.
+    ///
+    /// # Panics
+    /// This and the other answering methods: if no request waits, or if `content_type` has control characters.
+    pub fn respond(&mut self, now_millis: u64, status: Status, content_type: &str, body: &[u8]) {
+        let exchange = self.take_exchange();
+        let Head {
+            persistence, method, ..
+        } = exchange.head;
+        response::write_fixed(&mut self.out, status, persistence, content_type, body, method);
+        self.answered(now_millis, *exchange);
+    }
+
+    /// Answers with a reason, as text or as JSON by the client's `Accept`. The connection stays usable.
+    pub fn refuse(&mut self, now_millis: u64, status: Status, reason: &str) {
+        let exchange = self.take_exchange();
+        let Head {
+            persistence,
+            method,
+            reason_format,
+            ..
+        } = exchange.head;
+        response::write_refusal(&mut self.out, status, persistence, reason_format, reason, method);
+        self.answered(now_millis, *exchange);
+    }
+
+    /// Answers an OPTIONS request: 204 with what a browser's preflight wants to know. `allow` names methods, by commas.
+    pub fn respond_options(&mut self, now_millis: u64, allow: &str) {
+        let exchange = self.take_exchange();
+        response::write_options(&mut self.out, exchange.head.persistence, allow, exchange.request());
+        self.answered(now_millis, *exchange);
+    }
+
+    /// Begins an endless answer. Once its head has been drained the caller sends the stream's bytes, and ends it by
+    /// closing the connection; pipelined requests behind it are dropped.
+    pub fn respond_stream(&mut self, now_millis: u64, content_type: &str) -> Answer {
+        let exchange = self.take_exchange();
+        if exchange.head.method == Method::Head {
+            response::write_stream_head(&mut self.out, exchange.head.persistence, content_type);
+            self.answered(now_millis, *exchange);
+            return Answer::HeadOnly;
+        }
+        response::write_stream_head(&mut self.out, Persistence::Close, content_type);
+        self.state = State::Streaming { input_bytes: 0 };
+        Answer::Stream
+    }
+
+    /// Ends the dialogue from our side: [`Event::Close`] follows. A waiting request gets no answer.
+    pub fn close(&mut self) {
+        self.deadline = None;
+        if !matches!(self.state, State::Closed | State::Closing(_)) {
+            self.state = State::Closing(Cause::Local);
+        }
+    }
+
+    /// Whether an endless answer has begun and its head is out: the connection needs no task and no buffer.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.state, State::Streaming { .. }) && self.out.is_empty()
+    }
+
+    /// What must hold between calls.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn check_invariants(&self) {
+        assert!(
+            self.out_lent <= !self.out.is_empty(),
+            "nothing is lent of an empty buffer"
+        );
+        match &self.state {
+            State::Head(reading) => {
+                assert!(self.deadline.is_some(), "a peer that must send has a deadline");
+                assert!(reading.line_start <= reading.bytes.len());
+                assert!(reading.headers_start <= reading.line_start);
+                assert!(
+                    reading.bytes.len() <= limits::REQUEST_LINE_BYTES_MAX + limits::HEADER_BLOCK_BYTES_MAX,
+                    "a head is bounded"
+                );
+            }
+            State::Body { .. } => assert!(self.deadline.is_some(), "a body has its request's deadline"),
+            State::Asked { exchange, .. } => {
+                assert!(self.deadline.is_none(), "the peer waits for us");
+                assert!(exchange.pipelined.len() <= limits::PIPELINED_BYTES_MAX);
+                assert!(exchange.head.persistence == Persistence::KeepAlive || exchange.pipelined.is_empty());
+            }
+            State::Streaming { .. } | State::Closing(_) | State::Closed => assert!(self.deadline.is_none()),
+        }
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        !matches!(self.state, State::Asked { announced: false, .. } | State::Closing(_)) && self.out.is_empty()
+    }
+
+    /// Runs the states over `input` until it is used up or a request waits.
+    fn advance(&mut self, now_millis: u64, input: &[u8]) -> Result<usize, Error> {
+        let mut taken = 0;
+        loop {
+            let rest = &input[taken..];
+            match &mut self.state {
+                State::Head(_) => {
+                    if rest.is_empty() {
+                        return Ok(taken);
+                    }
+                    taken += self.advance_head(now_millis, rest)?;
+                }
+                State::Body { body, exchange } => match body.take(rest, self.limits.body_bytes_max) {
+                    Ok(Taken::All) => return Ok(input.len()),
+                    Ok(Taken::Ended { bytes }) => {
+                        taken += bytes;
+                        self.body_ended();
+                    }
+                    Err(error) => {
+                        let format = exchange.head.reason_format;
+                        return Err(self.fail(error, format));
+                    }
+                },
+                State::Asked { exchange, .. } => return Ok(taken + exchange.keep(rest)),
+                State::Streaming { input_bytes } => {
+                    let added = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+                    *input_bytes = input_bytes.saturating_add(added);
+                    let bytes_max = limits::STREAM_INPUT_BYTES_MAX;
+                    if *input_bytes > bytes_max {
+                        let error = Error::StreamInputTooLong { bytes_max };
+                        self.state = State::Closing(Cause::Illegal(error));
+                        return Err(error);
+                    }
+                    return Ok(input.len());
+                }
+                State::Closing(_) | State::Closed => return Ok(input.len()),
+            }
+        }
+    }
+
+    fn advance_head(&mut self, now_millis: u64, input: &[u8]) -> Result<usize, Error> {
+        let State::Head(reading) = &mut self.state else {
+            return Ok(0);
+        };
+        let read = reading.take(input);
+        if !reading.bytes.is_empty() {
+            match self.deadline.map(|deadline| deadline.timer) {
+                // From accept on, not from the first byte: the first request has one deadline in all.
+                Some(Timer::Unused) => {
+                    self.deadline = self.deadline.map(|before| Deadline {
+                        timer: Timer::Request,
+                        ..before
+                    })
+                }
+                Some(Timer::Idle) => self.arm(now_millis, Timer::Request),
+                Some(Timer::Request) | None => {}
+            }
+        }
+        match read {
+            Ok(Line::NeedsMore { taken }) => Ok(taken),
+            Ok(Line::HeadComplete { taken }) => {
+                self.head_complete()?;
+                Ok(taken)
+            }
+            Err(error) => Err(self.fail(error, ReasonFormat::Text)),
+        }
+    }
+
+    fn head_complete(&mut self) -> Result<(), Error> {
+        let State::Head(reading) = &mut self.state else {
+            return Ok(());
+        };
+        let bytes = std::mem::take(&mut reading.bytes);
+        let head = match Head::parse(&bytes) {
+            Ok(head) => head,
+            Err(error) => return Err(self.fail(error, ReasonFormat::Text)),
+        };
+        let (body, format) = (head.body, head.reason_format);
+        let exchange = Box::new(Exchange {
+            head,
+            bytes,
+            pipelined: Vec::new(),
+        });
+        match body {
+            Some(Body::Length { bytes_left }) if bytes_left > u64::from(self.limits.body_bytes_max) => {
+                let error = Error::BodyTooLong {
+                    bytes_max: self.limits.body_bytes_max,
+                };
+                return Err(self.fail(error, format));
+            }
+            Some(body) => self.state = State::Body { exchange, body },
+            None => self.ask(exchange),
+        }
+        Ok(())
+    }
+
+    fn body_ended(&mut self) {
+        if let State::Body { exchange, .. } = std::mem::replace(&mut self.state, State::Closed) {
+            self.ask(exchange);
+        }
+    }
+
+    fn ask(&mut self, exchange: Box<Exchange>) {
+        self.deadline = None;
+        self.state = State::Asked {
+            exchange,
+            announced: false,
+        };
+    }
+
+    fn take_exchange(&mut self) -> Box<Exchange> {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Asked {
+                exchange,
+                announced: true,
+            } => exchange,
+            state => panic!("no announced request waits for an answer in {state:?}"),
+        }
+    }
+
+    /// The answer is written: the next request is read, from what came ahead first.
+    fn answered(&mut self, now_millis: u64, exchange: Exchange) {
+        if exchange.head.persistence == Persistence::Close {
+            self.state = State::Closing(Cause::Answered);
+            return;
+        }
+        self.state = State::Head(Box::default());
+        self.arm(now_millis, Timer::Idle);
+        if let Ok(taken) = self.advance(now_millis, &exchange.pipelined) {
+            assert_eq!(taken, exchange.pipelined.len(), "what was kept once fits again");
+        }
+    }
+
+    fn fail(&mut self, error: Error, format: ReasonFormat) -> Error {
+        self.deadline = None;
+        self.write_last_refusal(error.status(), format, &error.to_string());
+        self.state = State::Closing(Cause::Illegal(error));
+        error
+    }
+
+    fn write_last_refusal(&mut self, status: Status, format: ReasonFormat, reason: &str) {
+        response::write_refusal(&mut self.out, status, Persistence::Close, format, reason, Method::Get);
+    }
+
+    fn arm(&mut self, now_millis: u64, timer: Timer) {
+        let millis = match timer {
+            Timer::Unused | Timer::Request => self.limits.request_millis,
+            Timer::Idle => self.limits.idle_millis,
+        };
+        self.deadline = Some(Deadline {
+            at_millis: now_millis.saturating_add(u64::from(millis)),
+            timer,
+        });
+    }
+}
+
+impl Exchange {
+    fn request(&self) -> Request<'_> {
+        Request {
+            head: &self.head,
+            bytes: &self.bytes,
+        }
+    }
+
+    pub(super) fn pipelined_is_legal(&self) -> bool {
+        let room = match self.head.persistence {
+            Persistence::KeepAlive => limits::PIPELINED_BYTES_MAX,
+            Persistence::Close => 0,
+        };
+        self.pipelined.len() <= room
+    }
+
+    /// Keeps what comes behind the request; behind the last one of a connection it is dropped.
+    fn keep(&mut self, input: &[u8]) -> usize {
+        if self.head.persistence == Persistence::Close {
+            return input.len();
+        }
+        let room = limits::PIPELINED_BYTES_MAX - self.pipelined.len();
+        let taken = input.len().min(room);
+        self.pipelined.extend_from_slice(&input[..taken]);
+        taken
+    }
+}
+
+/// How far [`Reading::take`] came.
+enum Line {
+    NeedsMore { taken: usize },
+    HeadComplete { taken: usize },
+}
+
+impl Reading {
+    /// Takes the bytes of a head that is not complete; `None` if they are anything else.
+    pub(super) fn resume(&mut self, bytes: &[u8]) -> Option<()> {
+        match self.take(bytes) {
+            Ok(Line::NeedsMore { .. }) if self.bytes == bytes => Some(()),
+            _ => None,
+        }
+    }
+
+    /// Takes lines up to the empty one behind the headers. Lengths are judged by bytes seen, so that the answer does not
+    /// depend on how the input was cut.
+    fn take(&mut self, input: &[u8]) -> Result<Line, Error> {
+        let mut taken = 0;
+        while taken < input.len() {
+            let rest = &input[taken..];
+            let line_feed = rest.iter().position(|byte| *byte == b'\n');
+            let bytes = line_feed.map_or(rest.len(), |position| position + 1);
+            self.append(&rest[..bytes])?;
+            taken += bytes;
+            if line_feed.is_some() && self.line_ended()? {
+                return Ok(Line::HeadComplete { taken });
+            }
+        }
+        Ok(Line::NeedsMore { taken })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let length = self.bytes.len() + bytes.len();
+        if self.headers_start == 0 {
+            let bytes_max = limits::REQUEST_LINE_BYTES_MAX;
+            if length > bytes_max {
+                return Err(Error::RequestLineTooLong { bytes_max });
+            }
+        } else {
+            let bytes_max = limits::HEADER_BLOCK_BYTES_MAX;
+            if length - self.headers_start > bytes_max {
+                return Err(Error::HeaderBlockTooLong { bytes_max });
+            }
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Judges the line that just ended; `true` when it was the empty one behind the headers.
+    fn line_ended(&mut self) -> Result<bool, Error> {
+        let line = &self.bytes[self.line_start..];
+        let Some(text) = line.strip_suffix(b"\r\n") else {
+            return Err(Error::BareLineFeed {
+                offset: self.bytes.len() - 1,
+            });
+        };
+        if !text.is_empty() {
+            self.line_start = self.bytes.len();
+            if self.headers_start == 0 {
+                self.headers_start = self.line_start;
+            }
+            return Ok(false);
+        }
+        if self.line_start > 0 {
+            return Ok(true);
+        }
+        self.bytes.clear();
+        self.empty_lines += 1;
+        let lines_max = limits::LEADING_EMPTY_LINES_MAX;
+        if self.empty_lines > lines_max {
+            return Err(Error::TooManyEmptyLines { lines_max });
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;
