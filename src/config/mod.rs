@@ -1,0 +1,318 @@
+//! The configuration file: MistServer's JSON (reference/mistserver-control.md section 2), read into what we act on.
+//!
+//! It is: as-written to as-used in one step, with every problem named by key, line and column, and every key of
+//! MistServer's that has no effect yet as a warning. It is not: written back, watched or split; no I/O but
+//! [`Config::load`] and the look-up of host names there.
+//!
+//! # Invariants
+//! - Keys, meanings, defaults, units and bounds stand in `table.rs` only; the default file and the reference are printed
+//!   from it.
+//! - Unknown keys and values out of bounds are problems, never guessed; all are collected, up to
+//!   [`limits::PROBLEMS_MAX`].
+//! - A passphrase is in no message and in no `Debug`.
+
+pub mod limits;
+
+mod near;
+mod problem;
+mod read;
+mod reader;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::Path;
+
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
+
+use crate::names::{PushRule, ResolveError, StreamName};
+use read::{connector_section, read_controller, read_listener, read_machine, read_top};
+use reader::{Opened, Reader};
+use table::{Kind, Section, Setting};
+
+/// A configuration as it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub controller: Controller,
+    pub listeners: Vec<Listener>,
+    pub containers: Containers,
+    /// By base name.
+    pub streams: BTreeMap<StreamName, Stream>,
+    pub machine: Machine,
+}
+
+/// Where the control API will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controller {
+    pub port: u16,
+    pub interface: Interface,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// `[::]` for both families, or `0.0.0.0` where the machine has no IPv6.
+    Every,
+    Address(IpAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub protocol: Protocol,
+    pub port: u16,
+    pub interface: Interface,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Rtmp,
+}
+
+/// What HTTP listeners serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// `/NAME.flv`
+    pub flv: bool,
+    /// `/NAME.ts`
+    pub ts: bool,
+    /// `/NAME.mp4`
+    pub mp4: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    pub source: Source,
+    /// `DVR`
+    pub window_millis: u32,
+    /// `segmentsize`
+    pub segment_millis: u32,
+    /// `maxkeepaway`
+    pub keepaway_millis: u32,
+    pub grace_millis: u32,
+    pub resume: Resume,
+    pub input_timeout_seconds: u32,
+    pub second_publisher: SecondPublisher,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Push(PushRule),
+    /// A kind that is not supported: the stream stays offline.
+    Unsupported,
+}
+
+/// What a returning publisher finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    Keep,
+    Empty,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondPublisher {
+    Refuse,
+    Replace,
+}
+
+/// `config.penstock`: what this machine gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// `None`: every core that the process may use.
+    pub shards: Option<u16>,
+    pub memory_bytes: u64,
+    pub connections_max: u32,
+    pub lag_max_millis: u32,
+}
+
+/// A configuration that can be started, with what in its file has no effect.
+pub type Checked = (Config, Vec<Warning>);
+
+/// Looks up the host names of a push rule, and says which have no address.
+type Resolve = fn(&mut PushRule) -> Vec<ResolveError>;
+
+impl Config {
+    /// Reads a file and looks up the host names of its push rules. Blocks: for the control thread.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, in its order.
+    pub fn load(path: &Path) -> Result<Checked, Vec<Problem>> {
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|fault| {
+            let place = Place {
+                file: file.clone(),
+                line: 1,
+                column: 1,
+                path: String::new(),
+            };
+            vec![Problem { place, fault }]
+        })?;
+        Config::read(&text, &file, PushRule::resolve)
+    }
+
+    /// Reads the text of a file called `file`. Host names stay unresolved and match nobody.
+    ///
+    /// # Errors
+    /// As [`load`](Config::load).
+    pub fn parse(text: &str, file: &str) -> Result<Checked, Vec<Problem>> {
+        Config::read(text, file, |_| Vec::new())
+    }
+
+    fn read(text: &str, file: &str, resolve: Resolve) -> Result<Checked, Vec<Problem>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = Reader::new(file, text);
+        let config = match parse_to_ast(text, &CollectOptions::default(), &STRICT_JSON) {
+            Ok(parsed) => read_top(&mut reader, parsed.value.as_ref(), resolve),
+            Err(error) => {
+                reader.problem(
+                    error.range(),
+                    "",
+                    Fault::Syntax {
+                        words: error.kind().to_string(),
+                    },
+                );
+                Config::default()
+            }
+        };
+        let Reader {
+            mut problems,
+            mut warnings,
+            ..
+        } = reader;
+        problems.sort_by_key(|problem| problem.place.order());
+        warnings.sort_by_key(|warning| warning.place.order());
+        if problems.is_empty() {
+            Ok((config, warnings))
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The file that says what an absent key means, with one listener of each kind and no stream.
+    pub fn default_json() -> String {
+        let connectors = table::SUPPORTED_CONNECTORS.iter().map(|name| {
+            let settings: String = connector_section(name)
+                .settings
+                .iter()
+                .map(|setting| format!(", {}", line(setting)))
+                .collect();
+            format!("      {{\"connector\": \"{name}\"{settings}}}")
+        });
+        let block = |section: &Section| {
+            let lines: Vec<_> = section
+                .settings
+                .iter()
+                .map(|setting| format!("      {}", line(setting)))
+                .collect();
+            lines.join(",\n")
+        };
+        format!(
+            "{{\n  \"config\": {{\n    \"controller\": {{\n{}\n    }},\n    \"protocols\": [\n{}\n    ],\n    \
+             \"penstock\": {{\n{}\n    }}\n  }},\n  \"streams\": {{}}\n}}\n",
+            block(&table::CONTROLLER),
+            connectors.collect::<Vec<_>>().join(",\n"),
+            block(&table::PENSTOCK),
+        )
+    }
+
+    /// Every value with its meaning, default and bounds, for the operator.
+    pub fn reference() -> String {
+        let mut out = String::new();
+        for section in table::SECTIONS {
+            let _infallible = writeln!(out, "{}", section.place);
+            for setting in section.settings {
+                let _infallible = writeln!(out, "  {:<17} {}; {}", setting.key, bounds(setting), setting.doc);
+            }
+        }
+        out
+    }
+}
+
+impl Default for Config {
+    /// What [`Config::default_json`] says.
+    fn default() -> Self {
+        let listener = |protocol, section| read_listener(protocol, &Opened::of_defaults(section));
+        Config {
+            controller: read_controller(&Opened::of_defaults(&table::CONTROLLER)),
+            listeners: vec![
+                listener(Protocol::Http, &table::HTTP),
+                listener(Protocol::Rtmp, &table::RTMP),
+            ],
+            containers: Containers {
+                flv: true,
+                ts: true,
+                mp4: true,
+            },
+            streams: BTreeMap::new(),
+            machine: read_machine(&Opened::of_defaults(&table::PENSTOCK)),
+        }
+    }
+}
+
+/// JSON as RFC 8259 has it: what MistServer and every other tool read the same way.
+const STRICT_JSON: ParseOptions = ParseOptions {
+    allow_comments: false,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+fn read_text(path: &Path) -> Result<String, Fault> {
+    let unreadable = |error: std::io::Error| Fault::Unreadable { kind: error.kind() };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(limits::FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > limits::FILE_BYTES_MAX {
+        return Err(Fault::FileTooLarge {
+            bytes_max: limits::FILE_BYTES_MAX,
+        });
+    }
+    String::from_utf8(bytes).map_err(|error| Fault::NotUtf8 {
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// `"key": default`.
+fn line(setting: &Setting) -> String {
+    let key = setting.key;
+    match setting.kind {
+        Kind::Integer { default, .. } => format!("\"{key}\": {default}"),
+        Kind::Switch { default } => format!("\"{key}\": {default}"),
+        Kind::Address { default } | Kind::Choice { default, .. } => format!("\"{key}\": \"{default}\""),
+    }
+}
+
+fn bounds(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Integer {
+            default,
+            min,
+            max,
+            unit: "",
+        } => format!("{default} ({min} to {max})"),
+        Kind::Integer {
+            default,
+            min,
+            max,
+            unit,
+        } => format!("{default} {unit} ({min} to {max})"),
+        Kind::Switch { default } => default.to_string(),
+        Kind::Address { default } => format!("{default:?}"),
+        Kind::Choice { default, choices } => format!("{default} (of {})", choices.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! The top of the file, connectors and streams: from the tables' values to what is used.
+
+use jsonc_parser::ast::Value;
+use jsonc_parser::common::{Range, Ranged};
+
+use super::near::nearest;
+use super::reader::{Opened, Reader, join, kind_of};
+use super::table::{self, Section};
+use super::{
+    Config, Containers, Controller, Fault, Interface, Listener, Machine, Notice, Protocol, Resolve, Resume,
+    SecondPublisher, Source, Stream, limits, quoted,
+};
+use crate::names::{Openness, PushRule, ResolveError, RuleError, StreamName};
+
+pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, resolve: Resolve) -> Config {
+    let mut config = Config {
+        listeners: Vec::new(),
+        containers: Containers::default(),
+        ..Config::default()
+    };
+    let whole = Range { start: 0, end: 0 };
+    let Some(value) = value else {
+        reader.problem(
+            whole,
+            "",
+            Fault::Syntax {
+                words: "the file is empty".to_owned(),
+            },
+        );
+        return config;
+    };
+    let Value::Object(object) = value else {
+        reader.problem(
+            value.range(),
+            "",
+            Fault::WrongType {
+                expected: "an object",
+                found: kind_of(value),
+            },
+        );
+        return config;
+    };
+    let top = reader.open(&table::TOP, object, "");
+    if let Some(object) = top.inner("config").and_then(|value| reader.object(value, "config")) {
+        let section = reader.open(&table::CONFIG, object, "config");
+        if let Some(value) = section.inner("controller")
+            && let Some(object) = reader.object(value, "config.controller")
+        {
+            config.controller = read_controller(&reader.open(&table::CONTROLLER, object, "config.controller"));
+            reader.warn(value.range(), "config.controller", Notice::ApiNotServed);
+        }
+        if let Some(value) = section.inner("protocols") {
+            read_protocols(reader, value, &mut config);
+        }
+        if let Some(object) = section
+            .inner("penstock")
+            .and_then(|value| reader.object(value, "config.penstock"))
+        {
+            config.machine = read_machine(&reader.open(&table::PENSTOCK, object, "config.penstock"));
+        }
+    }
+    if let Some(value) = top.inner("streams") {
+        read_streams(reader, value, &mut config, resolve);
+    }
+    if config.listeners.is_empty() {
+        reader.warn(whole, "config.protocols", Notice::NothingListens);
+    }
+    config
+}
+
+fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config) {
+    let path = "config.protocols";
+    let list = match value {
+        Value::Array(list) => list,
+        Value::NullKeyword(_) => return,
+        other => {
+            let fault = Fault::WrongType {
+                expected: "a list",
+                found: kind_of(other),
+            };
+            return reader.problem(other.range(), path, fault);
+        }
+    };
+    let mut listening_lines = Vec::new();
+    let mut containers = Vec::new();
+    for (index, element) in list.elements.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Some((connector, opened)) = read_connector(reader, element, &path) else {
+            continue;
+        };
+        let protocol = match connector {
+            "HTTP" => Protocol::Http,
+            "RTMP" => Protocol::Rtmp,
+            container => {
+                containers.push((container, opened.range, path));
+                continue;
+            }
+        };
+        let listener = read_listener(protocol, &opened);
+        let line = reader.line(opened.range.start);
+        let clash = config
+            .listeners
+            .iter()
+            .zip(&listening_lines)
+            .find(|(other, _)| listener.clashes_with(other));
+        if let Some((_, &first_line)) = clash {
+            let fault = Fault::PortTaken {
+                port: listener.port,
+                first_line,
+            };
+            reader.problem(opened.range, &join(&path, "port"), fault);
+        } else if config.listeners.len() == limits::LISTENERS_MAX {
+            let listeners_max = limits::LISTENERS_MAX;
+            return reader.problem(opened.range, &path, Fault::TooManyListeners { listeners_max });
+        }
+        listening_lines.push(line);
+        config.listeners.push(listener);
+    }
+    let has_http = config
+        .listeners
+        .iter()
+        .any(|listener| listener.protocol == Protocol::Http);
+    for (connector, range, path) in containers {
+        match connector {
+            "FLV" => config.containers.flv = true,
+            "HTTPTS" => config.containers.ts = true,
+            _ => config.containers.mp4 = true,
+        }
+        if !has_http {
+            reader.warn(range, &path, Notice::NoHttp { connector });
+        }
+    }
+}
+
+/// One entry of the list of connectors, when it is one that we have.
+fn read_connector<'v, 't>(
+    reader: &mut Reader<'t>,
+    element: &'v Value<'t>,
+    path: &str,
+) -> Option<(&'static str, Opened<'v, 't>)> {
+    let Value::Object(object) = element else {
+        let fault = Fault::WrongType {
+            expected: "an object",
+            found: kind_of(element),
+        };
+        reader.problem(element.range(), path, fault);
+        return None;
+    };
+    let key = join(path, "connector");
+    let Some(property) = object.get("connector") else {
+        // A mistyped "connector" is more help than a missing one.
+        let wrong = object
+            .properties
+            .iter()
+            .find(|property| nearest(property.name.as_str(), ["connector"].into_iter()).is_some());
+        match wrong {
+            Some(wrong) => {
+                let path = join(path, wrong.name.as_str());
+                reader.problem(
+                    wrong.range,
+                    &path,
+                    Fault::UnknownKey {
+                        near: Some("connector"),
+                    },
+                );
+            }
+            None => reader.problem(object.range, &key, Fault::Missing),
+        }
+        return None;
+    };
+    let Value::StringLit(name) = &property.value else {
+        let fault = Fault::WrongType {
+            expected: "text",
+            found: kind_of(&property.value),
+        };
+        reader.problem(property.value.range(), &key, fault);
+        return None;
+    };
+    let known = |names: &'static [&'static str]| names.iter().copied().find(|known| *known == name.value);
+    if let Some(connector) = known(table::SUPPORTED_CONNECTORS) {
+        return Some((connector, reader.open(connector_section(connector), object, path)));
+    }
+    if let Some(connector) = known(table::OTHER_CONNECTORS) {
+        reader.warn(object.range, path, Notice::UnsupportedConnector { connector });
+        return None;
+    }
+    let names = table::SUPPORTED_CONNECTORS
+        .iter()
+        .chain(table::OTHER_CONNECTORS)
+        .copied();
+    let fault = Fault::UnknownConnector {
+        name: quoted(&name.value),
+        near: nearest(&name.value, names),
+    };
+    reader.problem(name.range, &key, fault);
+    None
+}
+
+pub(super) fn connector_section(connector: &str) -> &'static Section {
+    match connector {
+        "HTTP" => &table::HTTP,
+        "RTMP" => &table::RTMP,
+        _ => &table::CONTAINER,
+    }
+}
+
+fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config, resolve: Resolve) {
+    let Some(object) = reader.object(value, "streams") else {
+        return;
+    };
+    let streams_max = limits::STREAMS_MAX;
+    if object.properties.len() > streams_max {
+        return reader.problem(object.range, "streams", Fault::TooManyStreams { streams_max });
+    }
+    for property in reader.properties(object, "streams") {
+        let path = join("streams", property.name.as_str());
+        let name = match stream_name(property.name.as_str()) {
+            Ok(name) => name,
+            Err(fault) => {
+                reader.problem(property.range, &path, fault);
+                continue;
+            }
+        };
+        let Value::Object(object) = &property.value else {
+            let fault = Fault::WrongType {
+                expected: "an object",
+                found: kind_of(&property.value),
+            };
+            reader.problem(property.value.range(), &path, fault);
+            continue;
+        };
+        let opened = reader.open(&table::STREAM, object, &path);
+        if let Some(stream) = read_stream(reader, &opened, resolve) {
+            config.streams.insert(name, stream);
+        }
+    }
+}
+
+/// The key of a stream, which must be the base name that it is looked up by.
+fn stream_name(key: &str) -> Result<StreamName, Fault> {
+    let name = StreamName::sanitise(key).map_err(Fault::Name)?.name;
+    if name.wildcard().is_some() {
+        return Err(Fault::WildcardConfigured {
+            base: name.base().to_owned(),
+        });
+    }
+    if name.as_str() != key {
+        return Err(Fault::NotTheNameItself {
+            sanitised: name.as_str().to_owned(),
+        });
+    }
+    Ok(name)
+}
+
+fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>, resolve: Resolve) -> Option<Stream> {
+    let path = join(&opened.path, "source");
+    let source = match opened.inner("source") {
+        Some(Value::StringLit(text)) => match PushRule::parse(&text.value) {
+            Ok(mut rule) => {
+                for ResolveError { name, .. } in resolve(&mut rule) {
+                    reader.warn(text.range, &path, Notice::Unresolved { name });
+                }
+                if rule.openness() == Openness::Anyone {
+                    reader.warn(text.range, &path, Notice::AnyoneMayPush);
+                }
+                Source::Push(rule)
+            }
+            Err(RuleError::Scheme) => {
+                reader.warn(text.range, &path, Notice::UnsupportedSource);
+                Source::Unsupported
+            }
+            Err(error) => {
+                reader.problem(text.range, &path, Fault::PushRule(error));
+                return None;
+            }
+        },
+        None | Some(Value::NullKeyword(_)) => {
+            reader.problem(opened.range, &path, Fault::Missing);
+            return None;
+        }
+        Some(other) => {
+            let fault = Fault::WrongType {
+                expected: "text",
+                found: kind_of(other),
+            };
+            reader.problem(other.range(), &path, fault);
+            return None;
+        }
+    };
+    Some(Stream::of(source, opened))
+}
+
+impl Stream {
+    /// A stream of a push rule with every default.
+    pub fn push(rule: PushRule) -> Stream {
+        Stream::of(Source::Push(rule), &Opened::of_defaults(&table::STREAM))
+    }
+
+    fn of(source: Source, opened: &Opened<'_, '_>) -> Stream {
+        Stream {
+            source,
+            window_millis: bounded(opened.integer("DVR")),
+            segment_millis: bounded(opened.integer("segmentsize")),
+            keepaway_millis: bounded(opened.integer("maxkeepaway")),
+            grace_millis: bounded(opened.integer("grace")),
+            resume: if opened.switch("resume") {
+                Resume::Keep
+            } else {
+                Resume::Empty
+            },
+            input_timeout_seconds: bounded(opened.integer("inputtimeout")),
+            second_publisher: match opened.choice("second_publisher") {
+                "replace" => SecondPublisher::Replace,
+                _ => SecondPublisher::Refuse,
+            },
+        }
+    }
+}
+
+impl Listener {
+    /// Whether both cannot be bound at once.
+    fn clashes_with(&self, other: &Listener) -> bool {
+        // 0 is any free port, another one for each.
+        if self.port == 0 {
+            return false;
+        }
+        let same_address = match (self.interface, other.interface) {
+            (Interface::Address(one), Interface::Address(two)) => {
+                let wide = one.is_unspecified() || two.is_unspecified();
+                one == two || wide && one.is_ipv4() == two.is_ipv4()
+            }
+            (Interface::Every, _) | (_, Interface::Every) => true,
+        };
+        self.port == other.port && same_address
+    }
+}
+
+pub(super) fn read_controller(opened: &Opened<'_, '_>) -> Controller {
+    Controller {
+        port: bounded(opened.integer("port")),
+        interface: read_interface(opened),
+    }
+}
+
+pub(super) fn read_listener(protocol: Protocol, opened: &Opened<'_, '_>) -> Listener {
+    Listener {
+        protocol,
+        port: bounded(opened.integer("port")),
+        interface: read_interface(opened),
+    }
+}
+
+fn read_interface(opened: &Opened<'_, '_>) -> Interface {
+    opened.address("interface").map_or(Interface::Every, Interface::Address)
+}
+
+pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
+    Machine {
+        shards: Some(bounded(opened.integer("shards"))).filter(|shards| *shards > 0),
+        memory_bytes: opened.integer("memory_bytes"),
+        connections_max: bounded(opened.integer("connections_max")),
+        lag_max_millis: bounded(opened.integer("lag_max")),
+    }
+}
+
+/// A number in the type that its bound in the table fits.
+fn bounded<Narrow: TryFrom<u64>>(number: u64) -> Narrow {
+    Narrow::try_from(number)
+        .ok()
+        .expect("the table's maximum fits the type")
+}

@@ -1,0 +1,499 @@
+use super::*;
+
+/// As it stands in the issue that asked for it.
+const EXAMPLE: &str = r#"{"config":{"controller":{"port":4242,"interface":"127.0.0.1"},"protocols":[{"connector":"HTTP","port":8080,"interface":"0.0.0.0"},{"connector":"RTMP","port":1935},{"connector":"FLV"},{"connector":"HTTPTS"},{"connector":"MP4"}]},"streams":{"live":{"source":"push://127.0.0.1"}}}"#;
+
+/// Checks the messages of a text, problems or else warnings, one a line without the file's name.
+fn check(text: &str, expected: &[&str]) {
+    let messages: Vec<String> = match Config::parse(text, "f") {
+        Ok((_, warnings)) => warnings.iter().map(Warning::to_string).collect(),
+        Err(problems) => problems.iter().map(Problem::to_string).collect(),
+    };
+    assert_eq!(messages, expected, "{text}");
+}
+
+/// The text of a file with these connectors and this stream.
+fn with(protocols: &str, stream: &str) -> String {
+    format!("{{\"config\":{{\"protocols\":[{{\"connector\":\"HTTP\"}}{protocols}]}},\n\"streams\":{{{stream}}}}}")
+}
+
+#[test]
+fn the_example_starts_as_it_stands() {
+    let (config, warnings) = Config::parse(EXAMPLE, "penstock.json").unwrap();
+    let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+    assert_eq!(
+        config.controller,
+        Controller {
+            port: 4242,
+            interface: Interface::Address(loopback)
+        }
+    );
+    let every: IpAddr = "0.0.0.0".parse().unwrap();
+    assert_eq!(
+        config.listeners,
+        [
+            Listener {
+                protocol: Protocol::Http,
+                port: 8080,
+                interface: Interface::Address(every)
+            },
+            Listener {
+                protocol: Protocol::Rtmp,
+                port: 1935,
+                interface: Interface::Every
+            },
+        ]
+    );
+    assert_eq!(
+        config.containers,
+        Containers {
+            flv: true,
+            ts: true,
+            mp4: true
+        }
+    );
+    let (name, stream) = config.streams.first_key_value().unwrap();
+    assert_eq!(name.as_str(), "live");
+    assert_eq!(*stream, Stream::push(PushRule::parse("push://127.0.0.1").unwrap()));
+    assert_eq!(
+        (stream.window_millis, stream.segment_millis, stream.grace_millis),
+        (50_000, 1_900, 5_000)
+    );
+    let messages: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+    assert_eq!(
+        messages,
+        ["penstock.json:1:25: config.controller: is not supported yet: the control API is not served"]
+    );
+}
+
+#[test]
+fn the_default_file_says_the_defaults() {
+    let text = Config::default_json();
+    let (config, warnings) = Config::parse(&text, "f").unwrap();
+    assert_eq!(config, Config::default());
+    assert!(
+        warnings.iter().all(|warning| warning.notice == Notice::ApiNotServed),
+        "{warnings:?}"
+    );
+    // It is JSON for others as well.
+    assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+    // An absent section means what the default file says.
+    let (empty, _) = Config::parse("{}", "f").unwrap();
+    assert_eq!((empty.controller, empty.machine), (config.controller, config.machine));
+}
+
+#[test]
+fn every_setting_has_its_line_and_keeps_its_own_default() {
+    let reference = Config::reference();
+    for section in table::SECTIONS {
+        for setting in section.settings {
+            assert!(reference.contains(&format!("  {} ", setting.key)), "{}", setting.key);
+            if let Kind::Integer { default, min, max, .. } = setting.kind {
+                assert!((min..=max).contains(&default), "{}", setting.key);
+            }
+        }
+        let mut keys: Vec<_> = section.keys().collect();
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "a key twice in {}", section.place);
+    }
+    assert!(
+        reference.contains("DVR               50000 ms (1000 to 86400000); how much"),
+        "{reference}"
+    );
+    assert!(
+        reference.contains("second_publisher  refuse (of refuse, replace); "),
+        "{reference}"
+    );
+}
+
+#[test]
+fn every_value_arrives() {
+    let text = with(
+        r#",{"connector":"HTTP","port":"8081","interface":"[::1]"},{"connector":"FLV"}"#,
+        r#""a":{"source":"push://@x","DVR":60000,"segmentsize":"2000","maxkeepaway":1,"resume":1,"inputtimeout":7,"grace":8,"second_publisher":"replace"}"#,
+    );
+    let text = text.replace(
+        r#"{"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"lag_max":700},"protocols""#,
+    );
+    let (config, warnings) = Config::parse(&text, "f").unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(
+        config.machine,
+        Machine {
+            shards: Some(2),
+            memory_bytes: 32 << 20,
+            connections_max: 100,
+            lag_max_millis: 700
+        }
+    );
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(
+        config.listeners[1].interface,
+        Interface::Address("::1".parse().unwrap())
+    );
+    assert_eq!(config.listeners[1].port, 8081);
+    assert_eq!(
+        config.containers,
+        Containers {
+            flv: true,
+            ts: false,
+            mp4: false
+        }
+    );
+    let stream = config.streams.values().next().unwrap();
+    let expected = Stream {
+        source: Source::Push(PushRule::parse("push://@x").unwrap()),
+        window_millis: 60_000,
+        segment_millis: 2_000,
+        keepaway_millis: 1,
+        grace_millis: 8,
+        resume: Resume::Keep,
+        input_timeout_seconds: 7,
+        second_publisher: SecondPublisher::Replace,
+    };
+    assert_eq!(*stream, expected);
+}
+
+#[test]
+fn wrong_keys_are_named_with_their_place() {
+    check(
+        &with(r#",{"connector":"RTMP","prot":1}"#, ""),
+        &[r#"f:1:66: config.protocols[1].prot: unknown key, did you mean "port"?"#],
+    );
+    check(
+        "{\n  \"confg\": {},\n  \"zzz\": 1\n}",
+        &[
+            r#"f:2:3: confg: unknown key, did you mean "config"?"#,
+            "f:3:3: zzz: unknown key",
+        ],
+    );
+    check(
+        &with("", r#""live":{"source":"push://@x","Dvr":1,"grasce":2}"#),
+        &[
+            r#"f:2:41: streams.live.Dvr: unknown key, did you mean "DVR"?"#,
+            r#"f:2:49: streams.live.grasce: unknown key, did you mean "grace"?"#,
+        ],
+    );
+    check(
+        &with(r#",{"conector":"FLV"},{},{"connector":"Flv"},{"connector":"zzzz"}"#, ""),
+        &[
+            r#"f:1:47: config.protocols[1].conector: unknown key, did you mean "connector"?"#,
+            "f:1:65: config.protocols[2].connector: is missing",
+            r#"f:1:81: config.protocols[3].connector: unknown connector "Flv", did you mean "FLV"?"#,
+            r#"f:1:101: config.protocols[4].connector: unknown connector "zzzz""#,
+        ],
+    );
+    // Columns count characters.
+    check(
+        "{\"streams\":{\"ä\":{}, \"live\": 1}}",
+        &[
+            "f:1:13: streams.ä: stream name has none of the characters a-z, 0-9, _, . and -",
+            "f:1:29: streams.live: must be an object, not a number",
+        ],
+    );
+}
+
+#[test]
+fn wrong_values_are_named_with_their_bounds() {
+    let port = |value: &str| with(&format!(r#",{{"connector":"RTMP","port":{value}}}"#), "");
+    for (value, message) in [
+        ("65536", "must be from 0 to 65535, not 65536"),
+        ("-1", "must be from 0 to 65535, not -1"),
+        (
+            "99999999999999999999999",
+            "must be from 0 to 65535, not 99999999999999999999999",
+        ),
+        ("1.5", "must be a whole number, not a number with decimals"),
+        ("true", "must be a whole number, not true or false"),
+        (r#""rtmp""#, "must be a whole number, not text"),
+        ("[]", "must be a whole number, not a list"),
+    ] {
+        check(&port(value), &[&format!("f:1:73: config.protocols[1].port: {message}")]);
+    }
+    for value in ["null", r#""""#] {
+        assert_eq!(Config::parse(&port(value), "f").unwrap().0.listeners[1].port, 1935);
+    }
+    check(
+        &with(r#",{"connector":"RTMP","interface":"localhost"}"#, ""),
+        &[
+            r#"f:1:78: config.protocols[1].interface: "localhost" is no IP address (127.0.0.1, ::1, or empty for every address)"#,
+        ],
+    );
+    check(
+        &with(
+            "",
+            r#""a":{"source":"push://@x","DVR":999,"resume":2,"second_publisher":"replaced"}"#,
+        ),
+        &[
+            "f:2:44: streams.a.DVR: must be from 1000 to 86400000 ms, not 999",
+            "f:2:57: streams.a.resume: must be from 0 to 1, not 2",
+            r#"f:2:78: streams.a.second_publisher: must be one of refuse, replace, not "replaced", did you mean "replace"?"#,
+        ],
+    );
+    check("[]", &["f:1:1: must be an object, not a list"]);
+    check(
+        r#"{"config":[],"streams":"x"}"#,
+        &[
+            "f:1:11: config: must be an object, not a list",
+            "f:1:24: streams: must be an object, not text",
+        ],
+    );
+    check(
+        r#"{"config":{"protocols":{"connector":"HTTP"}}}"#,
+        &["f:1:24: config.protocols: must be a list, not an object"],
+    );
+}
+
+#[test]
+fn streams_need_a_name_and_a_source() {
+    check(
+        &with(
+            "",
+            r#""Live":{"source":"push://@x"},"a+b":{"source":"push://@x"},"x y":{},"ok":{},"n":{"source":null},"m":{"source":5}"#,
+        ),
+        &[
+            r#"f:2:12: streams.Live: stream names have only a-z, 0-9, _, . and -; use "live""#,
+            r#"f:2:42: streams.a+b: streams are configured without wildcard; "a" stands for all of its wildcards too"#,
+            r#"f:2:71: streams["x y"]: streams are configured without wildcard; "x" stands for all of its wildcards too"#,
+            "f:2:85: streams.ok.source: is missing",
+            "f:2:92: streams.n.source: is missing",
+            "f:2:122: streams.m.source: must be text, not a number",
+        ],
+    );
+    check(
+        &with(
+            "",
+            r#""a":{"source":"push://10.0.0.0/33@geheim"},"b":{"source":"push://x@"}"#,
+        ),
+        &[
+            r#"f:2:26: streams.a.source: prefix length of "10.0.0.0/33" is out of range"#,
+            "f:2:69: streams.b.source: no passphrase behind the @ of the push rule",
+        ],
+    );
+}
+
+#[test]
+fn repeated_keys_and_taken_ports_name_the_first_one() {
+    check(
+        "{\"config\":{},\n\"config\":{}}",
+        &["f:2:1: config: key is repeated, it stands in line 1 already"],
+    );
+    check(
+        &with(
+            "",
+            "\"a\":{\"source\":\"push://@x\"},\n\"a\":{\"source\":\"push://@y\",\"DVR\":2000,\"DVR\":3000}",
+        ),
+        &["f:3:1: streams.a: key is repeated, it stands in line 2 already"],
+    );
+    check(
+        &with(",\n{\"connector\":\"RTMP\",\"port\":8080,\"interface\":\"::1\"}", ""),
+        &["f:2:1: config.protocols[1].port: port 8080 is taken by the listener in line 1 already"],
+    );
+    // The same port on different addresses is no clash.
+    let text = r#"{"config":{"protocols":[{"connector":"RTMP","interface":"::1"},{"connector":"RTMP","interface":"127.0.0.1"}]}}"#;
+    assert_eq!(Config::parse(text, "f").unwrap().0.listeners.len(), 2);
+}
+
+#[test]
+fn what_is_not_supported_is_a_warning_that_says_what_happens() {
+    check(
+        r#"{"config":{"protocols":[{"connector":"HTTP","pubaddr":["x"],"wrappers":[]},{"connector":"HTTPS","whatever":1}],"triggers":{"USER_NEW":[1]},"debug":null,"serverid":""},"account":{"a":{"password":"geheim"}},"streams":{"a":{"source":"/media/a.mp4"},"b":{"source":"push://","processes":[{}],"tags":[]}}}"#,
+        &[
+            "f:1:45: config.protocols[0].pubaddr: is not supported yet: it has no effect",
+            "f:1:76: config.protocols[1]: connector HTTPS is not supported yet: it is left out",
+            "f:1:112: config.triggers: is not supported yet: no trigger is run: whom the push rules allow is admitted, and so is every viewer",
+            "f:1:168: account: is not supported yet: the control API is not served",
+            "f:1:231: streams.a.source: only push:// sources are supported yet: the stream stays offline",
+            "f:1:261: streams.b.source: anyone who can reach the server may push to this stream; push://ADDRESS or push://@PASSPHRASE limits it",
+            "f:1:271: streams.b.processes: is not supported yet: no process is run",
+        ],
+    );
+    check(
+        "{}",
+        &["f:1:1: config.protocols: no HTTP or RTMP connector: nothing can be watched or pushed"],
+    );
+    check(
+        r#"{"config":{"protocols":[{"connector":"RTMP"},{"connector":"FLV"}]}}"#,
+        &["f:1:46: config.protocols[1]: connector FLV has no effect without an HTTP connector"],
+    );
+}
+
+#[test]
+fn what_mistserver_writes_for_itself_is_taken_without_a_word() {
+    let text = with(
+        r#",{"connector":"FLV","online":"Enabled"}"#,
+        r#""a":{"name":"a","source":"push://@x","online":2,"error":"x","x-LSP-notes":{"a":1},"x-LSP-notes":2}"#,
+    );
+    check(
+        &text.replace(
+            r#"{"config":{"#,
+            r#"{"x-LSP-a":1,"LTS":1,"log":[],"config":{"iid":"x","version":"3","time":5,"#,
+        ),
+        &[],
+    );
+    check(&format!("\u{feff}{}", with("", "")), &[]);
+}
+
+#[test]
+fn only_json_is_read() {
+    for (text, message) in [
+        ("", "f:1:1: is not JSON: the file is empty"),
+        ("{", "f:1:1: is not JSON: Unterminated object"),
+        ("{\n// x\n}", "f:2:1: is not JSON: Comments are not allowed"),
+        (
+            "{\"config\":{},}",
+            "f:1:13: is not JSON: Trailing commas are not allowed",
+        ),
+        ("{config:{}}", "f:1:2: is not JSON: Expected string for object property"),
+        (
+            "{} {}",
+            "f:1:4: is not JSON: Text cannot contain more than one JSON value",
+        ),
+    ] {
+        check(text, &[message]);
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let problems = Config::parse(&deep, "f").unwrap_err();
+    assert!(matches!(problems[0].fault, Fault::Syntax { .. }), "{problems:?}");
+}
+
+#[test]
+fn problems_and_warnings_are_bounded() {
+    let wrong: Vec<_> = (0..500).map(|index| format!("\"k{index}\":1")).collect();
+    let problems = Config::parse(&format!("{{{}}}", wrong.join(",")), "f").unwrap_err();
+    assert_eq!(problems.len(), limits::PROBLEMS_MAX + 1);
+    assert_eq!(
+        problems.last().unwrap().fault,
+        Fault::More {
+            kept: limits::PROBLEMS_MAX
+        }
+    );
+    let open: Vec<_> = (0..500)
+        .map(|index| format!("\"s{index}\":{{\"source\":\"push://\"}}"))
+        .collect();
+    let (config, warnings) = Config::parse(&with("", &open.join(",")), "f").unwrap();
+    assert_eq!(config.streams.len(), 500);
+    assert_eq!(warnings.len(), limits::WARNINGS_MAX + 1);
+    let listeners: String = (1..=100)
+        .map(|port| format!(",{{\"connector\":\"RTMP\",\"port\":{port}}}"))
+        .collect();
+    let problems = Config::parse(&with(&listeners, ""), "f").unwrap_err();
+    assert_eq!(
+        problems[0].fault,
+        Fault::TooManyListeners {
+            listeners_max: limits::LISTENERS_MAX
+        }
+    );
+    let many: Vec<_> = (0..=limits::STREAMS_MAX)
+        .map(|index| format!("\"s{index}\":{{}}"))
+        .collect();
+    let problems = Config::parse(&with("", &many.join(",")), "f").unwrap_err();
+    assert_eq!(
+        problems[0].fault,
+        Fault::TooManyStreams {
+            streams_max: limits::STREAMS_MAX
+        }
+    );
+}
+
+#[test]
+fn passphrases_are_never_shown() {
+    let text = with(
+        "",
+        r#""a":{"source":"push://127.0.0.1@geheim"},"b":{"source":"push://h h@geheim"},"c":{"source":"push://@geheim"}"#,
+    );
+    let problems = Config::parse(&text, "f").unwrap_err();
+    assert!(!format!("{problems:?}").contains("geheim"), "{problems:?}");
+    let fine = text.replace("h h@", "@");
+    let shown = format!("{:?}", Config::parse(&fine, "f").unwrap());
+    assert!(!shown.contains("geheim"), "{shown}");
+}
+
+#[test]
+fn files_are_loaded_or_refused_in_a_line() {
+    let folder = std::env::temp_dir().join(format!("penstock-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let message = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n");
+
+    let absent = folder.join("absent.json");
+    let found = message(Config::load(&absent).unwrap_err());
+    assert_eq!(
+        found,
+        format!("{}:1:1: cannot be read: entity not found", absent.display())
+    );
+
+    let binary = folder.join("binary.json");
+    std::fs::write(&binary, b"{\"a\":\"\xff\"}").unwrap();
+    assert!(message(Config::load(&binary).unwrap_err()).ends_with("is not UTF-8 at byte 6"));
+
+    let named = folder.join("named.json");
+    // A name that no resolver knows (RFC 6761 section 6.4), and one that needs none.
+    let text = with(
+        "",
+        r#""a":{"source":"push://penstock.invalid"},"b":{"source":"push://127.0.0.1"}"#,
+    );
+    std::fs::write(&named, text).unwrap();
+    let (config, warnings) = Config::load(&named).unwrap();
+    assert_eq!(config.streams.len(), 2);
+    let notices: Vec<_> = warnings
+        .iter()
+        .map(|warning| (&warning.notice, warning.place.path.as_str()))
+        .collect();
+    assert_eq!(
+        notices,
+        [(
+            &Notice::Unresolved {
+                name: "penstock.invalid".into()
+            },
+            "streams.a.source"
+        )]
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn mutated_files_never_panic() {
+    const TOKENS: &[&str] = &[
+        "{", "}", "[", "]", "\"", ",", ":", "ä", "\\u12", "\n", "0", "-", "1e9", "null", "push://", "@", "/", "\0",
+        "//",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % bound.max(1) as u64) as usize
+    };
+    let seeds = [
+        EXAMPLE.to_owned(),
+        Config::default_json(),
+        with("", r#""ä":{"source":"push://[::1]/64,h@x","DVR":"9"}"#),
+    ];
+    for _ in 0..10_000 {
+        let mut text: Vec<char> = seeds[below(seeds.len())].chars().collect();
+        for _ in 0..=below(4) {
+            let at = below(text.len() + 1);
+            match below(4) {
+                0 => text.truncate(at),
+                1 if at < text.len() => {
+                    text.remove(at);
+                }
+                _ => {
+                    text.splice(at..at, TOKENS[below(TOKENS.len())].chars());
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = Config::parse(&text, "f") {
+            assert!(!problems.is_empty());
+            for problem in problems {
+                let message = problem.to_string();
+                assert!(!message.contains(char::is_control), "one line: {message:?}");
+                assert!(problem.place.line <= text.lines().count().max(1) + 1);
+            }
+        }
+    }
+}
