@@ -1,0 +1,269 @@
+//! Connections of one shard: a slab whose places are also the slots of the ring's registered files.
+//!
+//! A parked viewer is one [`Connection`] and one cursor in it, no task and no buffer. Its generation keeps a late
+//! completion of an earlier connection in the same place from being taken for its own.
+
+use std::os::fd::OwnedFd;
+
+/// Names one connection of one shard; stale once it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    /// 24 bits.
+    pub(crate) generation: u32,
+}
+
+impl ConnId {
+    /// For tables of the appliance that run beside the slab.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// A number that names this connection in logs: unique in its shard for 2^24 reuses of its place.
+    pub fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+pub(crate) const GENERATION_MASK: u32 = 0x00ff_ffff;
+
+/// A viewer's place in a feed.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// Place of the feed in the shard's table.
+    pub feed: u32,
+    /// Place of this connection in the feed's list.
+    pub place: u32,
+    /// Next byte to send. [`WAITING`] until the feed has a join point.
+    pub position: u64,
+    /// End of the queued range, on a record boundary. The cursor stands on a boundary when `position == end`.
+    pub end: u64,
+}
+
+/// The position of a cursor that has not started.
+pub(crate) const WAITING: u64 = u64::MAX;
+
+impl Cursor {
+    pub fn is_on_boundary(&self) -> bool {
+        self.position == self.end
+    }
+}
+
+/// Bytes of the session itself, sent between records.
+#[derive(Debug, Default)]
+pub(crate) struct Own {
+    pub bytes: Vec<u8>,
+    pub sent: usize,
+    /// Behind so many bytes the peer stands inside nothing of ours: they must all go before feed bytes do.
+    pub rest: usize,
+}
+
+impl Own {
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+}
+
+/// Seals what one connection sends: the seam for TLS, HTTP/2 and WebSocket (DESIGN.md 4.3, "Wrap").
+pub trait Seal {
+    /// Appends the sealed form of `plain` (at most 16 KiB) to `out`.
+    fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>);
+}
+
+/// How a connection's bytes reach the socket.
+pub(crate) enum Wrap {
+    /// Feed bytes by reference.
+    Plain,
+    /// One sealed buffer at a time.
+    Sealed(Box<Sealed>),
+}
+
+pub(crate) struct Sealed {
+    pub seal: Box<dyn Seal>,
+    pub unsent: Vec<u8>,
+    pub sent: usize,
+}
+
+impl std::fmt::Debug for Wrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Wrap::Plain => "Plain",
+            Wrap::Sealed(_) => "Sealed",
+        })
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    /// Everything queued is sent, then the sending side ends.
+    Flushing,
+    /// The peer was told the end; what it still sends is thrown away.
+    Draining,
+    /// Its receive is being cancelled, to move it elsewhere.
+    Detaching,
+}
+
+/// What a send in flight carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InFlight {
+    Nothing,
+    Own { bytes: u32 },
+    Feed { bytes: u32 },
+    Sealed { bytes: u32 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub fd: OwnedFd,
+    pub life: Life,
+    pub receive_armed: bool,
+    pub writable_armed: bool,
+    /// Stands in the urgent queue.
+    pub queued: bool,
+    pub in_flight: InFlight,
+    pub own: Own,
+    pub cursor: Option<Cursor>,
+    pub wrap: Wrap,
+    /// µs of the shard's clock, `u64::MAX` for none.
+    pub deadline: u64,
+    pub in_wheel: bool,
+    /// Bytes its socket took.
+    pub bytes_sent: u64,
+}
+
+/// The slab. Places are reused last in, first out; generations make names unique.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    max: u32,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Of the connection that stands or will stand here next.
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+impl Connections {
+    pub fn new(max: u32) -> Self {
+        Connections {
+            places: Vec::new(),
+            free: Vec::new(),
+            max,
+        }
+    }
+
+    pub fn open(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty() && self.places.len() >= self.max as usize
+    }
+
+    /// Nothing when all places are taken; the descriptor is then closed by its drop.
+    pub fn insert(&mut self, fd: OwnedFd) -> Option<ConnId> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.places.len() < self.max as usize => {
+                self.places.push(Place {
+                    generation: 0,
+                    connection: None,
+                });
+                self.places.len() as u32 - 1
+            }
+            None => return None,
+        };
+        let place = &mut self.places[index as usize];
+        let generation = place.generation;
+        debug_assert!(place.connection.is_none());
+        place.connection = Some(Box::new(Connection {
+            fd,
+            life: Life::Open,
+            receive_armed: false,
+            writable_armed: false,
+            queued: false,
+            in_flight: InFlight::Nothing,
+            own: Own::default(),
+            cursor: None,
+            wrap: Wrap::Plain,
+            deadline: u64::MAX,
+            in_wheel: false,
+            bytes_sent: 0,
+        }));
+        Some(ConnId { index, generation })
+    }
+
+    pub fn get(&self, id: ConnId) -> Option<&Connection> {
+        let place = self.places.get(id.index as usize)?;
+        place
+            .connection
+            .as_deref()
+            .filter(|_| place.generation == id.generation)
+    }
+
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let place = self.places.get_mut(id.index as usize)?;
+        place
+            .connection
+            .as_deref_mut()
+            .filter(|_| place.generation == id.generation)
+    }
+
+    /// Whatever connection stands at `index`.
+    pub fn at(&self, index: u32) -> Option<ConnId> {
+        let place = self.places.get(index as usize)?;
+        place.connection.as_ref().map(|_| ConnId {
+            index,
+            generation: place.generation,
+        })
+    }
+
+    pub fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self
+            .places
+            .get_mut(id.index as usize)
+            .filter(|place| place.generation == id.generation)?;
+        let connection = place.connection.take()?;
+        place.generation = (place.generation + 1) & GENERATION_MASK;
+        self.free.push(id.index);
+        Some(connection)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
+        (0..self.places.len() as u32).filter_map(|index| self.at(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket::eventfd;
+
+    #[test]
+    fn a_stale_name_finds_nothing_and_a_full_table_refuses() {
+        let mut connections = Connections::new(2);
+        let first = connections.insert(eventfd().unwrap()).unwrap();
+        let second = connections.insert(eventfd().unwrap()).unwrap();
+        assert!(connections.is_full() && connections.insert(eventfd().unwrap()).is_none());
+        assert!(connections.remove(first).is_some());
+        assert!(connections.get(first).is_none() && connections.remove(first).is_none());
+        let third = connections.insert(eventfd().unwrap()).unwrap();
+        assert_eq!((third.index, third.generation), (first.index, 1));
+        assert!(connections.get(first).is_none() && connections.get_mut(second).is_some());
+        assert_eq!(connections.ids().collect::<Vec<_>>(), [third, second]);
+    }
+
+    #[test]
+    fn a_parked_connection_is_small() {
+        assert!(
+            size_of::<Connection>() + size_of::<Place>() <= 256,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
+}

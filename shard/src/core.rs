@@ -1,0 +1,433 @@
+//! What a shard owns beside its sessions: the ring, connections, timers, feeds' cursors and its end of the mesh. The
+//! appliance's handler is given `&mut Core` with each event and does everything through it.
+//!
+//! Nothing here waits. What a call sets off happens in the shard's next pass, and comes back as an event.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap};
+use crate::counters::ShardCounters;
+use crate::fanout::FanOut;
+use crate::limits;
+use crate::mesh::{Mesh, ShardId};
+use crate::pool::Pool;
+use crate::sys::uring::Uring;
+use crate::sys::{clock, socket};
+use crate::timers::{Heap, Wheel};
+
+/// What the operations of a ring are for; the upper byte of their user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Operation {
+    Accept = 1,
+    Receive = 2,
+    Writable = 3,
+    Send = 4,
+    Timeout = 5,
+    Doorbell = 6,
+    DoorbellFailed = 7,
+}
+
+impl Operation {
+    pub fn of(user_data: u64) -> Option<Operation> {
+        Some(match (user_data >> 56) as u8 {
+            1 => Operation::Accept,
+            2 => Operation::Receive,
+            3 => Operation::Writable,
+            4 => Operation::Send,
+            5 => Operation::Timeout,
+            6 => Operation::Doorbell,
+            7 => Operation::DoorbellFailed,
+            _ => return None,
+        })
+    }
+
+    pub fn of_connection(self, id: ConnId) -> u64 {
+        (self as u64) << 56 | u64::from(id.generation) << 32 | u64::from(id.index)
+    }
+
+    pub fn of_number(self, number: u64) -> u64 {
+        (self as u64) << 56 | number & ((1 << 56) - 1)
+    }
+}
+
+pub(crate) fn connection_of(user_data: u64) -> ConnId {
+    ConnId {
+        index: user_data as u32,
+        generation: (user_data >> 32) as u32 & crate::connection::GENERATION_MASK,
+    }
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed or reset it.
+    Peer,
+    /// We ended it and the peer has read everything, or had its time to.
+    Finished,
+    /// A call on its socket failed with this errno.
+    Failed(i32),
+    /// We aborted it.
+    Aborted,
+    /// It read so slowly that it could not be moved to a newer join point.
+    Lagged,
+    /// It held back more of a feed than the feed's cap allows.
+    Evicted,
+    /// It made us answer more than it read.
+    OwnOverflow,
+}
+
+/// What the core has to tell the appliance.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Ended(ConnId, End),
+    ReachedEnd(ConnId),
+    Detached(ConnId, Detached),
+    FeedUnused(FeedId),
+    Deadline(ConnId),
+}
+
+/// A connection taken off its shard, to be adopted by another.
+#[derive(Debug)]
+pub struct Detached {
+    pub fd: OwnedFd,
+    /// Session bytes that its socket has not taken yet.
+    pub unsent: Vec<u8>,
+}
+
+/// A feed as this shard knows it; stale once [`Core::close_feed`] was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FeedId(pub(crate) u32);
+
+/// A shard's own thread owns it; nothing of it is shared but the mesh, the pool and the counters.
+#[derive(Debug)]
+pub struct Core<M> {
+    pub(crate) id: ShardId,
+    pub(crate) now: u64,
+    pub(crate) uring: Uring,
+    pub(crate) connections: Connections,
+    pub(crate) fanout: FanOut,
+    pub(crate) wheel: Wheel<ConnId>,
+    pub(crate) heap: Heap,
+    pub(crate) mesh: Arc<Mesh<M>>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) counters: Arc<ShardCounters>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) listeners: Vec<Listener>,
+    /// Deadlines armed in the kernel, latest first.
+    pub(crate) armed: Vec<u64>,
+    pub(crate) stopped: bool,
+    /// Buffers for session bytes.
+    pub(crate) spare: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub fd: OwnedFd,
+    pub tag: u32,
+    pub open: bool,
+    /// When accepting goes on after a failure; `u64::MAX` while armed.
+    pub rests_until: u64,
+}
+
+impl<M> Core<M> {
+    pub(crate) fn new(
+        id: ShardId,
+        uring: Uring,
+        connections_max: u32,
+        mesh: Arc<Mesh<M>>,
+        pool: Arc<Pool>,
+        counters: Arc<ShardCounters>,
+    ) -> Self {
+        let now = clock::monotonic_micros();
+        Core {
+            id,
+            now,
+            uring,
+            connections: Connections::new(connections_max),
+            fanout: FanOut::new(now),
+            wheel: Wheel::new(now),
+            heap: Heap::default(),
+            mesh,
+            pool,
+            counters,
+            events: VecDeque::new(),
+            listeners: Vec::new(),
+            armed: Vec::new(),
+            stopped: false,
+            spare: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub fn shards(&self) -> usize {
+        self.mesh.shards()
+    }
+
+    /// µs of the monotonic clock, read once per pass.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters
+    }
+
+    /// Connections open on this shard.
+    pub fn open_connections(&self) -> usize {
+        self.connections.open()
+    }
+
+    /// Every open connection.
+    pub fn connection_ids(&self) -> Vec<ConnId> {
+        self.connections.ids().collect()
+    }
+
+    /// Accepts from `fd`; each connection is handed to the appliance with `tag`.
+    pub fn listen(&mut self, fd: OwnedFd, tag: u32) -> io::Result<()> {
+        let number = self.listeners.len() as u64;
+        self.uring.accept(fd.as_fd(), Operation::Accept.of_number(number))?;
+        self.listeners.push(Listener {
+            fd,
+            tag,
+            open: true,
+            rests_until: u64::MAX,
+        });
+        Ok(())
+    }
+
+    /// Accepts nothing more.
+    pub fn stop_accepting(&mut self) -> io::Result<()> {
+        for number in 0..self.listeners.len() {
+            self.listeners[number].open = false;
+            self.uring
+                .cancel_operation(Operation::Accept.of_number(number as u64))?;
+            // Connections in the backlog are reset by the close; nobody would accept them.
+            socket::shutdown_listener(self.listeners[number].fd.as_fd());
+        }
+        Ok(())
+    }
+
+    /// The shard's loop ends after this pass.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// The address of the peer.
+    pub fn peer(&self, id: ConnId) -> Option<SocketAddr> {
+        socket::peer_address(self.connections.get(id)?.fd.as_fd()).ok()
+    }
+
+    /// Bytes that the connection's socket has taken.
+    pub fn bytes_sent(&self, id: ConnId) -> u64 {
+        self.connections.get(id).map_or(0, |connection| connection.bytes_sent)
+    }
+
+    /// The appliance's `deadline` is called for `id` at `at` (µs, within a tick of 50 ms), once.
+    pub fn set_deadline(&mut self, id: ConnId, at: Option<u64>) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.deadline = at.unwrap_or(u64::MAX);
+        if connection.deadline != u64::MAX && !connection.in_wheel {
+            connection.in_wheel = true;
+            self.wheel.insert(id, connection.deadline);
+        }
+    }
+
+    /// The appliance's `timer` is called with `key` at `at` (µs).
+    pub fn set_timer(&mut self, at: u64, key: u64) {
+        self.heap.insert(at, key);
+    }
+
+    /// Sends session bytes: at once if the socket takes them, and never inside a record.
+    pub fn send(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if bytes.is_empty() || !matches!(connection.life, Life::Open | Life::Detaching) {
+            return;
+        }
+        if connection.own.unsent().len() + bytes.len() > limits::OWN_BYTES_MAX {
+            self.counters.connections_closed_own.add(1);
+            return self.end(id, End::OwnOverflow);
+        }
+        if connection.own.bytes.capacity() == 0 {
+            connection.own.bytes = self.spare.pop().unwrap_or_default();
+        }
+        connection.own.bytes.extend_from_slice(bytes);
+        self.make_urgent(id);
+    }
+
+    /// Ends a connection cleanly: what is queued is sent, the peer reads the end. `ended` follows.
+    pub fn finish(&mut self, id: ConnId) {
+        self.leave_feed(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.life == Life::Open || connection.life == Life::Detaching {
+            connection.life = Life::Flushing;
+            let deadline = self.now + limits::DRAIN_MICROS;
+            self.set_deadline(id, Some(deadline));
+            self.make_urgent(id);
+        }
+    }
+
+    /// Ends a connection now; what is unsent is thrown away. `ended` follows.
+    pub fn abort(&mut self, id: ConnId) {
+        self.end(id, End::Aborted);
+    }
+
+    /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it.
+    pub fn detach(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        assert!(connection.cursor.is_none(), "a viewer leaves its feed before it moves");
+        connection.life = Life::Detaching;
+        if connection.receive_armed {
+            if let Err(error) = self.uring.cancel(id.index) {
+                self.end(id, failed(&error));
+            }
+        } else {
+            self.detached(id);
+        }
+    }
+
+    /// Takes in a connection of another shard.
+    pub fn adopt(&mut self, detached: Detached) -> Option<ConnId> {
+        let id = self.insert(detached.fd)?;
+        self.counters.connections_moved_in.add(1);
+        self.send(id, &detached.unsent);
+        Some(id)
+    }
+
+    /// Everything this connection sends from here on is sealed.
+    pub fn seal(&mut self, id: ConnId, seal: Box<dyn Seal>) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.wrap = Wrap::Sealed(Box::new(Sealed {
+                seal,
+                unsent: Vec::new(),
+                sent: 0,
+            }));
+        }
+    }
+
+    /// A message to another shard, or to this one. It comes back when the target's inbox is full.
+    pub fn send_message(&mut self, target: ShardId, message: M) -> Result<(), M> {
+        if let Err(message) = self.mesh.push(target, message) {
+            self.counters.messages_refused.add(1);
+            return Err(message);
+        }
+        if target != self.id {
+            self.ring(target);
+        }
+        Ok(())
+    }
+
+    /// Wakes `target`, unless a doorbell of ours is on its way there.
+    pub(crate) fn ring(&mut self, target: ShardId) {
+        let Some(fd) = self.mesh.claim_doorbell(self.id, target) else {
+            return;
+        };
+        let user_data = Operation::Doorbell.of_number(u64::from(self.id.0));
+        let failure = Operation::DoorbellFailed.of_number(u64::from(target.0));
+        self.counters.doorbells.add(1);
+        if self.uring.ring_doorbell(fd, user_data, failure).is_err() {
+            self.counters.doorbells_failed.add(1);
+            self.mesh.clear_doorbell(self.id, target);
+        }
+    }
+
+    /// A new connection with its receive armed; nothing when the table is full or the ring refuses it.
+    pub(crate) fn insert(&mut self, fd: OwnedFd) -> Option<ConnId> {
+        let id = self.connections.insert(fd)?;
+        self.counters.connections_open.add(1);
+        let fd = self.connections.get(id).map(|connection| connection.fd.as_fd());
+        let armed = fd
+            .map_or(Ok(()), |fd| self.uring.register(id.index, fd))
+            .and_then(|()| self.arm_receive(id));
+        match armed {
+            Ok(()) => Some(id),
+            Err(_) => {
+                self.remove(id);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn arm_receive(&mut self, id: ConnId) -> io::Result<()> {
+        self.uring.receive(id.index, Operation::Receive.of_connection(id))?;
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.receive_armed = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the connection at once and tells the appliance why.
+    pub(crate) fn end(&mut self, id: ConnId, why: End) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        // The kernel reads a send's memory within one submit; a connection is only freed between two.
+        debug_assert_eq!(connection.in_flight, InFlight::Nothing);
+        if !matches!(why, End::Peer | End::Finished) {
+            // Whether or not the option is taken, the close below ends the connection.
+            let _ = socket::reset_on_close(connection.fd.as_fd());
+        }
+        self.remove(id);
+        self.events.push_back(Event::Ended(id, why));
+    }
+
+    pub(crate) fn detached(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let Ok(fd) = connection.fd.try_clone() else {
+            return self.end(id, End::Failed(libc::EMFILE));
+        };
+        let unsent = connection.own.unsent().to_vec();
+        self.remove(id);
+        self.events.push_back(Event::Detached(id, Detached { fd, unsent }));
+    }
+
+    /// Cancel by descriptor, empty the slot, close (DESIGN.md 4.3).
+    fn remove(&mut self, id: ConnId) {
+        self.drop_cursor(id);
+        let Some(mut connection) = self.connections.remove(id) else {
+            return;
+        };
+        // A ring that takes no cancel is out of entries for good, and the next pass ends with its error. The cancel must
+        // be issued before the slot is emptied, since it names the slot.
+        let cancelled = self.uring.cancel(id.index).and_then(|()| self.uring.submit());
+        let emptied = self.uring.unregister(id.index);
+        debug_assert!(cancelled.is_ok() && emptied.is_ok());
+        let own = std::mem::take(&mut connection.own);
+        self.spare_own(own.bytes, own.rest);
+        self.counters.connections_open.sub(1);
+    }
+
+    pub(crate) fn spare_own(&mut self, mut bytes: Vec<u8>, rest: usize) {
+        self.fanout.rest_bytes -= rest;
+        let poolable = (1..=limits::OWN_POOLED_BYTES).contains(&bytes.capacity());
+        if poolable && self.spare.len() < limits::OWN_POOLED_MAX {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+}
+
+pub(crate) fn failed(error: &io::Error) -> End {
+    End::Failed(error.raw_os_error().unwrap_or(libc::EIO))
+}

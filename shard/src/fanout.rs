@@ -1,0 +1,944 @@
+//! Fan-out: the same bytes of a feed to all its viewers on this shard (DESIGN.md 4.3).
+//!
+//! A *turn* visits every cursor of the feeds of one class that have grown, cut in *slices* of at most 128 sends or 1 ms,
+//! one kernel entry a slice; between slices the shard's loop serves publishers and joins. The pause between two turns
+//! of a class grows with what turns cost (*elastic coalescing*), so that sends get fewer and larger as viewers come.
+//! Connections with something of their own to do (a join, an answer, a socket that can take bytes again) stand in the
+//! *urgent* queue and wait for no turn.
+//!
+//! Invariants:
+//! - A queued range ends on a record boundary; session bytes go out and skips happen only when the cursor stands on one.
+//! - Every send completes within the submit that issues it, so memory is pinned by positions alone: `released` of a
+//!   shard is never above any of its cursors.
+//! - A socket that is full has a poll armed and is visited only to be counted.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crate::connection::{ConnId, Connection, Cursor, InFlight, Life, WAITING, Wrap};
+use crate::core::{Core, End, Event, FeedId, Operation, failed};
+use crate::feed::Feed;
+use crate::limits;
+use crate::mesh::ShardId;
+use crate::sys::{clock, socket};
+
+/// How long a feed's bytes may be held back to be sent in larger pieces (DESIGN.md 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Never held beyond a frame.
+    Realtime = 0,
+    /// Somebody waits for exactly this: sent in the turn in which it comes to be.
+    Waiting = 1,
+    /// 0 to 150 ms.
+    Interactive = 2,
+    /// 100 to 500 ms.
+    Buffered = 3,
+}
+
+const CLASSES: [Class; 4] = [Class::Realtime, Class::Waiting, Class::Interactive, Class::Buffered];
+/// Shortest and longest pause between two turns, µs, by class.
+const PAUSES: [(u64, u64); 4] = [(0, 0), (0, 0), (0, 150_000), (100_000, 500_000)];
+/// Turns take one part, pauses so many: fan-out uses about a sixth of a core while the longest pause allows.
+const PAUSE_FACTOR: u64 = 5;
+
+#[derive(Debug)]
+pub(crate) struct FanOut {
+    feeds: Vec<Option<LocalFeed>>,
+    free: Vec<u32>,
+    classes: [Pace; 4],
+    turn: Option<Turn>,
+    pub urgent: VecDeque<ConnId>,
+    /// Rests of records copied for viewers that fell behind and not yet sent.
+    pub rest_bytes: usize,
+    /// Scratch for join headers, skip headers, rests and plain bytes to be sealed.
+    scratch: Vec<u8>,
+}
+
+/// A feed with its cursors on this shard.
+#[derive(Debug)]
+struct LocalFeed {
+    feed: Arc<Feed>,
+    class: Class,
+    /// Places of connections.
+    cursors: Vec<u32>,
+    /// Head up to which a turn has been asked for.
+    seen: u64,
+    dirty: bool,
+    /// Where the next turn begins, so that the order of viewers rotates.
+    rotation: usize,
+    /// Counts arrivals and departures of cursors.
+    changes: u64,
+    low_water: u32,
+}
+
+/// When a class may have its next turn.
+#[derive(Debug)]
+struct Pace {
+    dirty: bool,
+    next_at: u64,
+    /// CPU µs of its last turn.
+    cost: u64,
+}
+
+#[derive(Debug)]
+struct Turn {
+    class: Class,
+    /// Feeds to visit, last first.
+    feeds: Vec<u32>,
+    visit: Option<Visit>,
+    cost: u64,
+}
+
+/// A turn's place in one feed.
+#[derive(Debug)]
+struct Visit {
+    feed: u32,
+    visited: usize,
+    floor: u64,
+    evict_below: u64,
+    /// [`LocalFeed::changes`] at its begin.
+    changes: u64,
+}
+
+impl FanOut {
+    pub fn new(now: u64) -> Self {
+        FanOut {
+            feeds: Vec::new(),
+            free: Vec::new(),
+            classes: std::array::from_fn(|_| Pace {
+                dirty: false,
+                next_at: now,
+                cost: 0,
+            }),
+            turn: None,
+            urgent: VecDeque::new(),
+            rest_bytes: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn local(&self, feed: u32) -> Option<&LocalFeed> {
+        self.feeds.get(feed as usize)?.as_ref()
+    }
+
+    fn local_mut(&mut self, feed: u32) -> Option<&mut LocalFeed> {
+        self.feeds.get_mut(feed as usize)?.as_mut()
+    }
+
+    /// Marks every feed that has grown since it was last looked at.
+    pub fn look_at_heads(&mut self) {
+        for feed in 0..self.feeds.len() as u32 {
+            self.look_at_head(feed);
+        }
+    }
+
+    fn look_at_head(&mut self, feed: u32) {
+        let Some(local) = self.local_mut(feed) else { return };
+        let head = local.feed.head();
+        if head == local.seen && !local.feed.is_ended() || local.cursors.is_empty() {
+            return;
+        }
+        local.seen = head;
+        local.dirty = true;
+        let class = local.class as usize;
+        self.classes[class].dirty = true;
+    }
+
+    /// Whether a slice would find something to do at `now`.
+    pub fn has_work(&self, now: u64) -> bool {
+        self.turn.is_some() || !self.urgent.is_empty() || self.due(now).is_some()
+    }
+
+    /// When the next turn is due, if one is wanted.
+    pub fn next_turn_at(&self) -> Option<u64> {
+        self.classes
+            .iter()
+            .filter(|pace| pace.dirty)
+            .map(|pace| pace.next_at)
+            .min()
+    }
+
+    fn due(&self, now: u64) -> Option<Class> {
+        CLASSES.into_iter().find(|class| {
+            let pace = &self.classes[*class as usize];
+            pace.dirty && pace.next_at <= now
+        })
+    }
+
+    fn begin_turn(&mut self, class: Class) {
+        self.classes[class as usize].dirty = false;
+        let dirty = self.feeds.iter_mut().enumerate().filter_map(|(number, local)| {
+            let local = local.as_mut().filter(|local| local.class == class && local.dirty)?;
+            local.dirty = false;
+            Some(number as u32)
+        });
+        let feeds = dirty.collect();
+        self.turn = Some(Turn {
+            class,
+            feeds,
+            visit: None,
+            cost: 0,
+        });
+    }
+
+    /// The pause grows with the cost of all classes' turns: they share one core.
+    fn end_turn(&mut self, now: u64) -> u64 {
+        let Some(turn) = self.turn.take() else { return 0 };
+        let class = turn.class as usize;
+        self.classes[class].cost = turn.cost;
+        let cost: u64 = self.classes.iter().map(|pace| pace.cost).sum();
+        let (min, max) = PAUSES[class];
+        self.classes[class].next_at = now + (PAUSE_FACTOR * cost).clamp(min, max);
+        turn.cost
+    }
+}
+
+/// What a visit to a connection came to.
+enum Step {
+    /// One send is queued in the ring.
+    Queued,
+    /// Bytes went by a call of its own; there may be more.
+    Again,
+    /// Nothing to send, or the socket is full.
+    Idle,
+}
+
+impl<M> Core<M> {
+    /// Makes `feed` known to this shard. Its cursors are served in the pace of `class`.
+    pub fn open_feed(&mut self, feed: Arc<Feed>, class: Class) -> FeedId {
+        let local = LocalFeed {
+            seen: feed.head(),
+            feed,
+            class,
+            cursors: Vec::new(),
+            dirty: false,
+            rotation: 0,
+            changes: 0,
+            low_water: limits::NOT_SENT_BYTES_MIN,
+        };
+        let number = match self.fanout.free.pop() {
+            Some(number) => {
+                self.fanout.feeds[number as usize] = Some(local);
+                number
+            }
+            None => {
+                self.fanout.feeds.push(Some(local));
+                self.fanout.feeds.len() as u32 - 1
+            }
+        };
+        FeedId(number)
+    }
+
+    /// Forgets a feed that has no cursor here.
+    pub fn close_feed(&mut self, id: FeedId) {
+        let Some(local) = self.fanout.local(id.0) else { return };
+        assert!(local.cursors.is_empty(), "viewers leave a feed before it is closed");
+        self.fanout.feeds[id.0 as usize] = None;
+        self.fanout.free.push(id.0);
+    }
+
+    pub fn feed(&self, id: FeedId) -> Option<&Arc<Feed>> {
+        self.fanout.local(id.0).map(|local| &local.feed)
+    }
+
+    /// Viewers of `id` on this shard.
+    pub fn viewers(&self, id: FeedId) -> usize {
+        self.fanout.local(id.0).map_or(0, |local| local.cursors.len())
+    }
+
+    /// Bytes per second of the feed: how much a socket should hold between two turns (DESIGN.md 4.4).
+    pub fn set_feed_rate(&mut self, id: FeedId, bytes_per_second: u64) {
+        let Some(local) = self.fanout.local_mut(id.0) else {
+            return;
+        };
+        let turn = bytes_per_second * PAUSES[local.class as usize].1 / 1_000_000;
+        let wanted = (turn + turn / 2).clamp(
+            u64::from(limits::NOT_SENT_BYTES_MIN),
+            u64::from(limits::NOT_SENT_BYTES_MAX),
+        );
+        local.low_water = wanted as u32;
+    }
+
+    /// Puts a viewer at the newest join point of the feed, behind whatever the session has sent so far. It is served at
+    /// once; if there is no join point yet, as soon as there is one.
+    pub fn join(&mut self, id: ConnId, feed: FeedId) {
+        self.leave_feed(id);
+        let shard = self.id.index();
+        let Some(local) = self.fanout.local_mut(feed.0) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.life != Life::Open {
+            return;
+        }
+        if local.low_water > limits::NOT_SENT_BYTES_MIN {
+            // A socket that keeps the smaller value only sends more often.
+            let _ = socket::set_not_sent_low_water(&connection.fd, local.low_water);
+        }
+        if local.cursors.is_empty() {
+            local.feed.subscribe(shard);
+        }
+        let place = local.cursors.len() as u32;
+        local.cursors.push(id.index);
+        local.changes += 1;
+        connection.cursor = Some(Cursor {
+            feed: feed.0,
+            place,
+            position: WAITING,
+            end: WAITING,
+        });
+        self.start_cursor(id);
+    }
+
+    /// Takes a viewer off its feed. The rest of what it stands in is copied and still sent, so that what the session
+    /// sends next begins on a boundary.
+    pub fn leave_feed(&mut self, id: ConnId) {
+        let cursor = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.cursor.as_ref());
+        if cursor.is_some_and(|cursor| !cursor.is_on_boundary()) {
+            self.copy_rest(id);
+        }
+        self.drop_cursor(id);
+    }
+
+    /// The cursor is gone, wherever it stood: for connections that end.
+    pub(crate) fn drop_cursor(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(cursor) = connection.cursor.take() else { return };
+        let shard = self.id.index();
+        let Some(local) = self.fanout.local_mut(cursor.feed) else {
+            return;
+        };
+        local.cursors.swap_remove(cursor.place as usize);
+        local.changes += 1;
+        let moved = local.cursors.get(cursor.place as usize).copied();
+        if local.cursors.is_empty() {
+            local.feed.unsubscribe(shard);
+            local.feed.set_released(shard, u64::MAX);
+            local.dirty = false;
+            self.events.push_back(Event::FeedUnused(FeedId(cursor.feed)));
+        }
+        if let Some(moved) = moved.and_then(|index| self.connections.at(index))
+            && let Some(other) = self
+                .connections
+                .get_mut(moved)
+                .and_then(|connection| connection.cursor.as_mut())
+        {
+            other.place = cursor.place;
+        }
+    }
+
+    /// Whether the viewer stands between two records (true without a feed).
+    pub fn is_on_boundary(&self, id: ConnId) -> bool {
+        let cursor = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.cursor.as_ref());
+        cursor.is_none_or(Cursor::is_on_boundary)
+    }
+
+    /// The home shard has appended to, or ended, `feed`: its viewers here get a turn, other shards a doorbell.
+    pub fn feed_grew(&mut self, feed: &Arc<Feed>, local: Option<FeedId>) {
+        if let Some(local) = local {
+            self.fanout.look_at_head(local.0);
+        }
+        let mut others = feed.subscribers() & !self.id.bit();
+        while others != 0 {
+            let target = others.trailing_zeros() as u16;
+            others &= others - 1;
+            self.ring(ShardId(target));
+        }
+    }
+
+    pub(crate) fn make_urgent(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.fanout.urgent.push_back(id);
+        }
+    }
+
+    /// Puts a waiting cursor at the newest join point, if there is one.
+    fn start_cursor(&mut self, id: ConnId) -> bool {
+        let Some(feed) = self.cursor_feed(id) else { return false };
+        let mut header = std::mem::take(&mut self.fanout.scratch);
+        let shard = self.id.index();
+        // The feed may move on between naming a join point and the claim on it; then it names a newer one.
+        let join = loop {
+            match feed.join_newest(&mut header) {
+                Some(join) if feed.claim(shard, join.position).is_err() => {}
+                join => break join,
+            }
+        };
+        if let Some(join) = &join {
+            self.set_cursor(id, join.position, join.position);
+            self.counters.cursors_joined.add(1);
+            self.send(id, &header);
+            self.make_urgent(id);
+        }
+        self.fanout.scratch = header;
+        join.is_some()
+    }
+
+    fn cursor_feed(&self, id: ConnId) -> Option<Arc<Feed>> {
+        let cursor = self.connections.get(id)?.cursor.as_ref()?;
+        self.fanout.local(cursor.feed).map(|local| local.feed.clone())
+    }
+
+    fn set_cursor(&mut self, id: ConnId, position: u64, end: u64) {
+        let cursor = self
+            .connections
+            .get_mut(id)
+            .and_then(|connection| connection.cursor.as_mut());
+        if let Some(cursor) = cursor {
+            (cursor.position, cursor.end) = (position, end);
+        }
+    }
+
+    /// Publishes the lowest position of this shard's cursors in `feed`; a waiting cursor claims nothing.
+    fn publish_released(&mut self, feed: u32) {
+        let Some(local) = self.fanout.local(feed) else { return };
+        let lowest = local.cursors.iter().filter_map(|index| {
+            let id = self.connections.at(*index)?;
+            self.connections.get(id)?.cursor.as_ref().map(|cursor| cursor.position)
+        });
+        local
+            .feed
+            .set_released(self.id.index(), lowest.min().unwrap_or(u64::MAX).min(local.feed.head()));
+    }
+
+    /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
+    pub(crate) fn queue_slice(&mut self) {
+        let started = clock::monotonic_micros();
+        let mut queued = 0;
+        let mut urgent = self.fanout.urgent.len();
+        while queued < limits::SLICE_SENDS && urgent > 0 {
+            urgent -= 1;
+            let Some(id) = self.fanout.urgent.pop_front() else {
+                break;
+            };
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.queued = false;
+                queued += self.serve(id);
+            }
+        }
+        while queued < limits::SLICE_SENDS && clock::monotonic_micros() - started < limits::SLICE_MICROS {
+            match self.next_of_turn() {
+                Some(id) => queued += self.serve(id),
+                None => break,
+            }
+        }
+    }
+
+    /// One visit to a connection; how much of the slice it took.
+    fn serve(&mut self, id: ConnId) -> usize {
+        match self.step(id) {
+            Step::Queued => 1,
+            Step::Again => {
+                self.make_urgent(id);
+                1
+            }
+            Step::Idle => 0,
+        }
+    }
+
+    /// Charges the running turn, ends it when all its feeds are done.
+    pub(crate) fn charge(&mut self, cpu_micros: u64) {
+        self.counters.turn_cpu_micros.add(cpu_micros);
+        let Some(turn) = self.fanout.turn.as_mut() else { return };
+        turn.cost += cpu_micros;
+        if turn.visit.is_none() && turn.feeds.is_empty() {
+            self.fanout.end_turn(self.now);
+            self.counters.turns.add(1);
+        }
+    }
+
+    /// The next connection of the running turn, or of one that begins here.
+    fn next_of_turn(&mut self) -> Option<ConnId> {
+        if self.fanout.turn.is_none() {
+            let class = self.fanout.due(self.now)?;
+            self.fanout.begin_turn(class);
+        }
+        loop {
+            let turn = self.fanout.turn.as_mut()?;
+            let Some(visit) = turn.visit.as_mut() else {
+                let feed = turn.feeds.pop()?;
+                let local = self.fanout.local_mut(feed)?;
+                local.rotation = local.rotation.wrapping_add(1);
+                let (evict_below, changes) = (local.feed.evict_below(), local.changes);
+                let visit = Visit {
+                    feed,
+                    visited: 0,
+                    floor: u64::MAX,
+                    evict_below,
+                    changes,
+                };
+                if let Some(turn) = self.fanout.turn.as_mut() {
+                    turn.visit = Some(visit);
+                }
+                continue;
+            };
+            let (feed, visited, evict_below) = (visit.feed, visit.visited, visit.evict_below);
+            visit.visited += 1;
+            let local = self.fanout.feeds.get(feed as usize).and_then(|local| local.as_ref());
+            let index = local.and_then(|local| {
+                let count = local.cursors.len();
+                (visited < count).then(|| local.cursors[(local.rotation + visited) % count])
+            });
+            let Some(index) = index else {
+                self.end_visit();
+                continue;
+            };
+            let Some(id) = self.connections.at(index) else { continue };
+            let position = self
+                .connections
+                .get(id)
+                .and_then(|c| c.cursor.as_ref())
+                .map_or(WAITING, |c| c.position);
+            if position < evict_below {
+                self.counters.cursors_closed_evicted.add(1);
+                self.end(id, End::Evicted);
+                continue;
+            }
+            if let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.as_mut()) {
+                visit.floor = visit.floor.min(position);
+            }
+            return Some(id);
+        }
+    }
+
+    fn end_visit(&mut self) {
+        let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.take()) else {
+            return;
+        };
+        let Some(local) = self.fanout.local(visit.feed) else {
+            return;
+        };
+        if local.changes == visit.changes {
+            // Every cursor was visited once; none stands below where it stood then.
+            local
+                .feed
+                .set_released(self.id.index(), visit.floor.min(local.feed.head()));
+        } else {
+            self.publish_released(visit.feed);
+        }
+    }
+
+    /// Sends the next piece of what this connection has to send.
+    fn step(&mut self, id: ConnId) -> Step {
+        let Some(connection) = self.connections.get(id) else {
+            return Step::Idle;
+        };
+        if connection.writable_armed || connection.in_flight != InFlight::Nothing {
+            return Step::Idle;
+        }
+        if let Wrap::Sealed(_) = connection.wrap {
+            return self.step_sealed(id);
+        }
+        match self.next_piece(id) {
+            Piece::Own => self.queue_own(id),
+            Piece::Range => self.queue_range(id),
+            Piece::Nothing => self.nothing_left(id),
+        }
+    }
+
+    /// What is to be sent next, moving the cursor as far as that needs.
+    fn next_piece(&mut self, id: ConnId) -> Piece {
+        let Some(connection) = self.connections.get(id) else {
+            return Piece::Nothing;
+        };
+        let Some(cursor) = &connection.cursor else {
+            return if connection.own.unsent().is_empty() {
+                Piece::Nothing
+            } else {
+                Piece::Own
+            };
+        };
+        if !cursor.is_on_boundary() {
+            let tail = self.fanout.local(cursor.feed).map_or(0, |local| local.feed.tail());
+            if cursor.position >= tail {
+                return Piece::Range;
+            }
+            return if self.copy_rest(id) { Piece::Own } else { Piece::Nothing };
+        }
+        if !connection.own.unsent().is_empty() {
+            return Piece::Own;
+        }
+        self.extend_range(id)
+    }
+
+    /// On a boundary, with no session bytes: the next range, a skip, or nothing.
+    fn extend_range(&mut self, id: ConnId) -> Piece {
+        let Some(cursor) = self.connections.get(id).and_then(|c| c.cursor.as_ref()) else {
+            return Piece::Nothing;
+        };
+        let position = cursor.position;
+        let Some(local) = self.fanout.local(cursor.feed) else {
+            return Piece::Nothing;
+        };
+        if position == WAITING {
+            return if self.start_cursor(id) {
+                Piece::Own
+            } else {
+                Piece::Nothing
+            };
+        }
+        if position < local.feed.tail() {
+            let feed = local.feed.clone();
+            return self.skip(id, &feed);
+        }
+        let head = local.feed.head();
+        if position >= head {
+            return Piece::Nothing;
+        }
+        let end = if head - position <= limits::RANGE_BYTES {
+            head
+        } else {
+            range_end(&local.feed, position)
+        };
+        if let Some(cursor) = self.connections.get_mut(id).and_then(|c| c.cursor.as_mut()) {
+            cursor.end = end;
+        }
+        Piece::Range
+    }
+
+    /// Moves a viewer that fell behind, and stands on a boundary, to the newest join point.
+    fn skip(&mut self, id: ConnId, feed: &Arc<Feed>) -> Piece {
+        let mut header = std::mem::take(&mut self.fanout.scratch);
+        let shard = self.id.index();
+        let join = loop {
+            match feed.skip_newest(&mut header) {
+                Some(join) if feed.claim(shard, join.position).is_err() => {}
+                join => break join,
+            }
+        };
+        if let Some(join) = join {
+            self.set_cursor(id, join.position, join.position);
+            self.counters.cursors_skipped.add(1);
+            self.send(id, &header);
+        } else {
+            self.set_cursor(id, WAITING, WAITING);
+        }
+        let empty = header.is_empty() || join.is_none();
+        self.fanout.scratch = header;
+        match join {
+            Some(_) if empty => Piece::Range,
+            Some(_) => Piece::Own,
+            None => Piece::Nothing,
+        }
+    }
+
+    /// A viewer inside a range that is leaving the feed gets the rest of that range as a copy, once; a second time
+    /// means that it does not read, and it is closed.
+    fn copy_rest(&mut self, id: ConnId) -> bool {
+        let Some(feed) = self.cursor_feed(id) else { return false };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return false;
+        };
+        let Some(cursor) = connection.cursor.as_mut() else {
+            return false;
+        };
+        let bytes = (cursor.end - cursor.position) as usize;
+        let mut rest = std::mem::take(&mut self.fanout.scratch);
+        rest.clear();
+        rest.resize(bytes, 0);
+        let allowed = connection.own.rest == 0 && self.fanout.rest_bytes + bytes <= limits::REST_BYTES_MAX;
+        if allowed && feed.copy_out(cursor.position, &mut rest) {
+            cursor.position = cursor.end;
+            rest.extend_from_slice(connection.own.unsent());
+            std::mem::swap(&mut connection.own.bytes, &mut rest);
+            connection.own.sent = 0;
+            connection.own.rest = bytes;
+            self.fanout.rest_bytes += bytes;
+            self.fanout.scratch = rest;
+            return true;
+        }
+        self.fanout.scratch = rest;
+        self.counters.cursors_closed_lag.add(1);
+        self.end(id, End::Lagged);
+        false
+    }
+
+    fn queue_own(&mut self, id: ConnId) -> Step {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
+        let unsent = connection.own.unsent();
+        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
+        connection.in_flight = InFlight::Own { bytes };
+        self.queue_send(id, address, bytes)
+    }
+
+    fn queue_range(&mut self, id: ConnId) -> Step {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
+        let Some(cursor) = connection.cursor.as_ref() else {
+            return Step::Idle;
+        };
+        let Some(local) = self.fanout.local(cursor.feed) else {
+            return Step::Idle;
+        };
+        let position = cursor.position;
+        if position == cursor.end {
+            return Step::Again;
+        }
+        let span = local.feed.span(self.id.index(), position, cursor.end);
+        if span.len >= limits::SENDFILE_BYTES {
+            local.feed.mark_sendfile(position);
+            let result = socket::sendfile(connection.fd.as_fd(), self.pool.fd(), span.file_offset, span.len);
+            self.counters.sendfiles.add(1);
+            let taken = result.or_else(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => Ok(0),
+                _ => Err(error),
+            });
+            return match taken {
+                Ok(taken) => self.sent(id, InFlight::Feed { bytes: span.len as u32 }, taken as u32),
+                Err(error) => {
+                    self.end(id, failed_send(&error));
+                    Step::Idle
+                }
+            };
+        }
+        connection.in_flight = InFlight::Feed { bytes: span.len as u32 };
+        self.queue_send(id, span.address, span.len as u32)
+    }
+
+    fn queue_send(&mut self, id: ConnId, address: u64, bytes: u32) -> Step {
+        debug_assert!(bytes > 0);
+        self.counters.sends.add(1);
+        match self
+            .uring
+            .send(id.index, address, bytes, Operation::Send.of_connection(id))
+        {
+            Ok(()) => Step::Queued,
+            Err(error) => {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.in_flight = InFlight::Nothing;
+                }
+                self.end(id, failed(&error));
+                Step::Idle
+            }
+        }
+    }
+
+    /// A send of the ring has completed.
+    pub(crate) fn send_completed(&mut self, id: ConnId, result: i32) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let carried = std::mem::replace(&mut connection.in_flight, InFlight::Nothing);
+        if result < 0 && -result != libc::EAGAIN {
+            return self.end(id, failed_send(&std::io::Error::from_raw_os_error(-result)));
+        }
+        if let Step::Again = self.sent(id, carried, result.max(0) as u32) {
+            self.make_urgent(id);
+        }
+    }
+
+    /// The socket took `taken` of what `carried` held: the place moves on, a full socket is polled.
+    fn sent(&mut self, id: ConnId, carried: InFlight, taken: u32) -> Step {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
+        connection.bytes_sent += u64::from(taken);
+        self.counters.bytes_sent.add(u64::from(taken));
+        let asked = match carried {
+            InFlight::Nothing => 0,
+            InFlight::Own { bytes } => {
+                self.counters.bytes_sent_own.add(u64::from(taken));
+                connection.own.sent += taken as usize;
+                self.settle_own(id);
+                bytes
+            }
+            InFlight::Feed { bytes } => {
+                if let Some(cursor) = connection.cursor.as_mut() {
+                    cursor.position += u64::from(taken);
+                    debug_assert!(cursor.position <= cursor.end);
+                }
+                bytes
+            }
+            InFlight::Sealed { bytes } => {
+                if let Wrap::Sealed(sealed) = &mut connection.wrap {
+                    sealed.sent += taken as usize;
+                }
+                bytes
+            }
+        };
+        if taken >= asked {
+            return Step::Again;
+        }
+        self.counters.sends_full.add(1);
+        self.arm_writable(id);
+        Step::Idle
+    }
+
+    /// Session bytes that are all sent give their buffer back.
+    fn settle_own(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if connection.own.unsent().is_empty() {
+            let own = std::mem::take(&mut connection.own);
+            self.spare_own(own.bytes, own.rest);
+        }
+    }
+
+    fn arm_writable(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        match self
+            .uring
+            .poll_writable(id.index, Operation::Writable.of_connection(id))
+        {
+            Ok(()) => connection.writable_armed = true,
+            Err(error) => self.end(id, failed(&error)),
+        }
+    }
+
+    /// The socket can take bytes again.
+    pub(crate) fn writable(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.writable_armed = false;
+            self.make_urgent(id);
+        }
+    }
+
+    /// Everything is sent: a connection that is being ended is told so, a viewer of an ended feed has seen it all.
+    fn nothing_left(&mut self, id: ConnId) -> Step {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
+        if connection.life == Life::Flushing {
+            connection.life = Life::Draining;
+            let ended = socket::shutdown_write(connection.fd.as_fd());
+            if ended.is_err() {
+                self.end(id, End::Peer);
+            }
+            return Step::Idle;
+        }
+        let Some(cursor) = connection.cursor.as_ref() else {
+            return Step::Idle;
+        };
+        let (feed, position) = (cursor.feed, cursor.position);
+        let at_end = self
+            .fanout
+            .local(feed)
+            .is_some_and(|local| local.feed.is_ended() && (position == WAITING || position >= local.feed.head()));
+        if at_end {
+            self.leave_feed(id);
+            self.events.push_back(Event::ReachedEnd(id));
+        }
+        Step::Idle
+    }
+
+    fn step_sealed(&mut self, id: ConnId) -> Step {
+        if self.fill_sealed(id).is_none() {
+            return self.nothing_left(id);
+        }
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
+        let Connection {
+            wrap: Wrap::Sealed(sealed),
+            in_flight,
+            ..
+        } = connection
+        else {
+            return Step::Idle;
+        };
+        let unsent = &sealed.unsent[sealed.sent..];
+        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
+        *in_flight = InFlight::Sealed { bytes };
+        self.queue_send(id, address, bytes)
+    }
+
+    /// At most one sealed buffer is unsent; when there is none, the next piece of plain bytes fills it.
+    fn fill_sealed(&mut self, id: ConnId) -> Option<()> {
+        let Wrap::Sealed(sealed) = &mut self.connections.get_mut(id)?.wrap else {
+            return None;
+        };
+        if sealed.sent < sealed.unsent.len() {
+            return Some(());
+        }
+        if sealed.sent > 0 {
+            (sealed.unsent, sealed.sent) = (Vec::new(), 0);
+        }
+        let mut plain = std::mem::take(&mut self.fanout.scratch);
+        plain.clear();
+        let filled = self.take_plain(id, &mut plain);
+        if filled.is_some()
+            && let Some(Wrap::Sealed(sealed)) = self.connections.get_mut(id).map(|connection| &mut connection.wrap)
+        {
+            sealed.seal.seal(&plain, &mut sealed.unsent);
+        }
+        self.fanout.scratch = plain;
+        filled
+    }
+
+    /// Up to one record of plain bytes, taken off the session's bytes or the feed.
+    fn take_plain(&mut self, id: ConnId, plain: &mut Vec<u8>) -> Option<()> {
+        match self.next_piece(id) {
+            Piece::Nothing => None,
+            Piece::Own => {
+                let own = &mut self.connections.get_mut(id)?.own;
+                let bytes = own.unsent().len().min(limits::SEALED_PLAIN_BYTES);
+                plain.extend_from_slice(&own.unsent()[..bytes]);
+                own.sent += bytes;
+                self.settle_own(id);
+                Some(())
+            }
+            Piece::Range => {
+                let feed = self.cursor_feed(id)?;
+                let cursor = self.connections.get_mut(id)?.cursor.as_mut()?;
+                let bytes = ((cursor.end - cursor.position) as usize).min(limits::SEALED_PLAIN_BYTES);
+                if bytes == 0 {
+                    return None;
+                }
+                plain.resize(bytes, 0);
+                if !feed.copy_out(cursor.position, plain) {
+                    self.counters.cursors_closed_lag.add(1);
+                    self.end(id, End::Lagged);
+                    return None;
+                }
+                cursor.position += bytes as u64;
+                Some(())
+            }
+        }
+    }
+}
+
+/// See [`Core::next_piece`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Own,
+    Range,
+    Nothing,
+}
+
+/// The end of a range that begins at `position` and is about [`limits::RANGE_BYTES`] long: the last boundary within, or
+/// the end of the one record that is longer.
+fn range_end(feed: &Feed, position: u64) -> u64 {
+    match feed.boundary_before(position + limits::RANGE_BYTES) {
+        Some(boundary) if boundary > position => boundary,
+        _ => feed
+            .record_at(position)
+            .map_or_else(|| feed.head(), |record| record.end),
+    }
+}
+
+fn failed_send(error: &std::io::Error) -> End {
+    match error.raw_os_error() {
+        Some(libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT) => End::Peer,
+        _ => failed(error),
+    }
+}

@@ -1,0 +1,69 @@
+//! Bounds of a shard, each with its reason. What the mapped memory holds is bounded beside its layout, in `pool`,
+//! `ring` and `feed`.
+
+/// Shards of one process: the width of a feed's subscriber mask.
+pub const SHARDS_MAX: usize = 64;
+
+/// Submission entries: two full fan-out slices and what the sessions queue beside them; a full queue is submitted.
+pub const RING_SUBMISSIONS: u32 = 512;
+/// Completion entries: a slice of sends, every receive buffer, a full accept backlog, and as much again.
+pub const RING_COMPLETIONS: u32 = 8192;
+
+/// Buffers for receives of all connections of a shard; a power of two. Each is held only while its bytes are handed to
+/// a session, so their number bounds one batch of completions, not the connections.
+pub const RECEIVE_BUFFERS: u16 = 128;
+/// One buffer: a publisher's socket is drained in few completions, and 128 of them are 2 MiB a shard.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
+
+/// Connections waiting for `accept`; the kernel lowers it to `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+const _: () = assert!(
+    RING_COMPLETIONS as usize > SLICE_SENDS + RECEIVE_BUFFERS as usize + LISTEN_BACKLOG as usize,
+    "one pass never overflows the completion queue"
+);
+/// How long accepting rests when the process is out of descriptors: long enough not to spin, short enough not to lose
+/// the backlog.
+pub const ACCEPT_REST_MICROS: u64 = 100_000;
+
+/// A peer that acknowledges nothing for so long is gone (DESIGN.md 4.3).
+pub const TCP_USER_TIMEOUT_MILLIS: u64 = 60_000;
+/// Floor of `TCP_NOTSENT_LOWAT` (DESIGN.md 4.4): smaller values tripled the number of sends.
+pub const NOT_SENT_BYTES_MIN: u32 = 64 * 1024;
+/// Ceiling of it: beyond, a stopped reader swallows memory.
+pub const NOT_SENT_BYTES_MAX: u32 = 2 * 1024 * 1024;
+
+/// Sends in one kernel entry: 1,000 of them froze a core for 9-23 ms (DESIGN.md 4.3).
+pub const SLICE_SENDS: usize = 128;
+/// A slice also ends after so much time.
+pub const SLICE_MICROS: u64 = 1000;
+/// Bytes queued for one viewer at a time, ended on a record boundary: a catching-up viewer takes its turns like others.
+pub const RANGE_BYTES: u64 = 256 * 1024;
+/// From here up a send goes by `sendfile` (DESIGN.md 4.3, measured).
+pub const SENDFILE_BYTES: usize = 64 * 1024;
+
+/// Session bytes that a connection may have unsent: response heads, join headers, answers. A peer that makes us answer
+/// more without reading is closed.
+pub const OWN_BYTES_MAX: usize = 256 * 1024;
+/// Buffers up to this size go back to the shard's pool.
+pub const OWN_POOLED_BYTES: usize = 4096;
+/// Pooled buffers kept: a slice's worth of joins.
+pub const OWN_POOLED_MAX: usize = 256;
+/// Rests of records copied for viewers that fell behind, per shard; beyond it such a viewer is closed.
+pub const REST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Plain bytes sealed at once: one TLS record.
+pub const SEALED_PLAIN_BYTES: usize = 16 * 1024;
+
+/// How long a connection that was ended cleanly may take to read the rest (DESIGN.md 4.3).
+pub const DRAIN_MICROS: u64 = 2_000_000;
+
+/// Messages waiting for one shard. A full inbox refuses: the sender answers its peer "busy".
+pub const INBOX_MESSAGES: usize = 8192;
+
+/// Ticks of the connection timer wheel. A deadline beyond one round is looked at again each round.
+pub const WHEEL_TICKS: usize = 512;
+/// One tick: session time-outs are seconds, and are met within this.
+pub const WHEEL_TICK_MICROS: u64 = 50_000;
+
+/// Deadlines armed in the kernel at a time. Only an earlier one is armed beside those that are.
+pub const TIMEOUTS_ARMED_MAX: usize = 64;

@@ -1,0 +1,392 @@
+//! The loop of one shard, and what it asks of the appliance.
+//!
+//! One pass: queue a slice of fan-out, enter the kernel once, hand out what completed, then messages, timers and events;
+//! sleep when there is nothing left. All of it on one thread; nothing else touches the shard's state.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::connection::{ConnId, Life};
+use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
+use crate::counters::ShardCounters;
+use crate::executor::{self, Sleep, Thread};
+use crate::limits;
+use crate::mesh::{Mesh, ShardId};
+use crate::pool::Pool;
+use crate::sys::uring::{Completion, ReceiveBuffers, Signalling, Uring};
+use crate::sys::{clock, socket};
+
+/// The appliance's side of a shard: sessions, streams, decisions. Every call is an event; what to do goes through
+/// `core`.
+pub trait App: Sized {
+    /// What shards say to each other.
+    type Message: Send + 'static;
+
+    /// `conn` was accepted by the listener with `tag`.
+    fn accepted(&mut self, core: &mut Core<Self::Message>, tag: u32, conn: ConnId, peer: SocketAddr);
+    /// The peer sent `bytes`; they are gone after the call.
+    fn received(&mut self, core: &mut Core<Self::Message>, conn: ConnId, bytes: &[u8]);
+    /// `conn` exists no more.
+    fn ended(&mut self, core: &mut Core<Self::Message>, conn: ConnId, why: End);
+    /// The feed that `conn` watched has ended and everything of it is sent; the connection has no feed any more.
+    fn reached_end(&mut self, core: &mut Core<Self::Message>, conn: ConnId);
+    /// `conn` exists here no more and can be adopted elsewhere.
+    fn detached(&mut self, core: &mut Core<Self::Message>, conn: ConnId, detached: Detached);
+    /// The last viewer on this shard has left the feed.
+    fn feed_unused(&mut self, core: &mut Core<Self::Message>, feed: FeedId);
+    /// The deadline of `conn` has passed.
+    fn deadline(&mut self, core: &mut Core<Self::Message>, conn: ConnId);
+    /// A timer of the appliance has come.
+    fn timer(&mut self, core: &mut Core<Self::Message>, key: u64);
+    /// Another shard, or the control plane, sent a message.
+    fn message(&mut self, core: &mut Core<Self::Message>, message: Self::Message);
+}
+
+/// What one shard is started with.
+#[derive(Debug)]
+pub struct Setup<M> {
+    pub id: ShardId,
+    pub cpu: usize,
+    pub connections_max: u32,
+    pub mesh: Arc<Mesh<M>>,
+    pub pool: Arc<Pool>,
+    pub counters: Arc<ShardCounters>,
+    /// Listening sockets of this shard with their tags.
+    pub listeners: Vec<(OwnedFd, u32)>,
+}
+
+/// Starts a shard; `app` is made on its thread.
+pub fn start<A, F>(setup: Setup<A::Message>, app: F) -> io::Result<Thread>
+where
+    A: App + 'static,
+    F: FnOnce(&mut Core<A::Message>) -> A + Send + 'static,
+{
+    let name = format!("shard-{}", setup.id.0);
+    executor::start(&name, setup.cpu, move || run(setup, app))
+}
+
+async fn run<A, F>(setup: Setup<A::Message>, app: F) -> io::Result<()>
+where
+    A: App,
+    F: FnOnce(&mut Core<A::Message>) -> A,
+{
+    let (uring, buffers) = Uring::new(setup.connections_max)?;
+    let sleep = Sleep::new(uring.eventfd())?;
+    setup.mesh.arrive(setup.id, uring.fd(), uring.eventfd())?;
+    let mut core = Core::new(
+        setup.id,
+        uring,
+        setup.connections_max,
+        setup.mesh,
+        setup.pool,
+        setup.counters,
+    );
+    for (listener, tag) in setup.listeners {
+        core.listen(listener, tag)?;
+    }
+    let app = app(&mut core);
+    let mut shard = Shard {
+        core,
+        app,
+        buffers,
+        completions: Vec::new(),
+        expired: Vec::new(),
+    };
+    shard.core.uring.set_signalling(Signalling::Off);
+    while !shard.core.stopped {
+        shard.pass()?;
+        if shard.may_sleep()? {
+            shard.core.counters.parks.add(1);
+            sleep.wait().await?;
+        } else {
+            executor::yield_if_needed().await;
+        }
+        shard.core.uring.set_signalling(Signalling::Off);
+    }
+    Ok(())
+}
+
+/// Field order matters: the ring in `core` is dropped before the buffers that the kernel fills.
+struct Shard<A: App> {
+    core: Core<A::Message>,
+    app: A,
+    buffers: ReceiveBuffers,
+    completions: Vec<Completion>,
+    expired: Vec<ConnId>,
+}
+
+impl<A: App> Shard<A> {
+    fn pass(&mut self) -> io::Result<()> {
+        self.core.now = clock::monotonic_micros();
+        if self.core.fanout.has_work(self.core.now) {
+            let before = clock::thread_cpu_micros();
+            self.core.queue_slice();
+            self.enter()?;
+            self.core.charge(clock::thread_cpu_micros() - before);
+        } else {
+            self.enter()?;
+        }
+        self.messages();
+        self.timers()?;
+        self.events();
+        Ok(())
+    }
+
+    fn enter(&mut self) -> io::Result<()> {
+        self.core.counters.kernel_entries.add(1);
+        self.core.uring.submit()?;
+        self.core.uring.completions(&mut self.completions);
+        let mut completions = std::mem::take(&mut self.completions);
+        // Sends first: whoever ends a connection below may rely on nothing of it being in flight.
+        for completion in &completions {
+            if Operation::of(completion.user_data) == Some(Operation::Send) {
+                self.core
+                    .send_completed(connection_of(completion.user_data), completion.result);
+            }
+        }
+        for completion in completions.drain(..) {
+            self.completed(completion)?;
+        }
+        self.completions = completions;
+        Ok(())
+    }
+
+    fn completed(&mut self, completion: Completion) -> io::Result<()> {
+        match Operation::of(completion.user_data) {
+            Some(Operation::Accept) => self.accepted(completion),
+            Some(Operation::Receive) => {
+                self.received(completion);
+                Ok(())
+            }
+            Some(Operation::Writable) => {
+                self.core.writable(connection_of(completion.user_data));
+                Ok(())
+            }
+            Some(Operation::Timeout) => {
+                let deadline = completion.user_data & ((1 << 56) - 1);
+                self.core.armed.retain(|armed| *armed != deadline);
+                Ok(())
+            }
+            Some(Operation::Doorbell) => {
+                let sender = ShardId(completion.user_data as u16);
+                self.core.mesh.clear_doorbell(sender, self.core.id);
+                self.core.fanout.look_at_heads();
+                Ok(())
+            }
+            Some(Operation::DoorbellFailed) => {
+                let target = ShardId(completion.user_data as u16);
+                self.core.counters.doorbells_failed.add(1);
+                self.core.mesh.clear_doorbell(self.core.id, target);
+                self.core.ring(target);
+                Ok(())
+            }
+            Some(Operation::Send) | None => Ok(()),
+        }
+    }
+
+    fn accepted(&mut self, completion: Completion) -> io::Result<()> {
+        let number = (completion.user_data & ((1 << 56) - 1)) as usize;
+        if completion.result >= 0 {
+            self.welcome(number, socket::take_accepted(completion.result));
+        } else if self.core.listeners[number].open {
+            self.core.counters.accept_errors.add(1);
+        }
+        let now = self.core.now;
+        let listener = &mut self.core.listeners[number];
+        if completion.is_armed() || !listener.open {
+            return Ok(());
+        }
+        if completion.result < 0 {
+            listener.rests_until = now + limits::ACCEPT_REST_MICROS;
+            return Ok(());
+        }
+        self.core.accept_again(number)
+    }
+
+    fn welcome(&mut self, listener: usize, fd: OwnedFd) {
+        if self.core.connections.is_full() {
+            self.core.counters.connections_refused_full.add(1);
+            return;
+        }
+        let Some(id) = self.core.insert(fd) else { return };
+        self.core.counters.connections_accepted.add(1);
+        match self.core.peer(id) {
+            Some(peer) => {
+                let tag = self.core.listeners[listener].tag;
+                self.app.accepted(&mut self.core, tag, id, peer);
+            }
+            // Gone before it was looked at: the appliance never hears of it.
+            None => {
+                self.core.end(id, End::Peer);
+                self.core
+                    .events
+                    .retain(|event| !matches!(event, Event::Ended(ended, _) if *ended == id));
+            }
+        }
+    }
+
+    fn received(&mut self, completion: Completion) {
+        let id = connection_of(completion.user_data);
+        let armed = completion.is_armed();
+        let Some(connection) = self.core.connections.get_mut(id) else {
+            if let Some(buffer) = completion.buffer() {
+                self.buffers.give_back(buffer);
+            }
+            return;
+        };
+        connection.receive_armed = armed;
+        let life = connection.life;
+        if let Some(buffer) = completion.buffer() {
+            let bytes = completion.result.max(0) as usize;
+            self.core.counters.bytes_received.add(bytes as u64);
+            if bytes > 0 && matches!(life, Life::Open | Life::Detaching) {
+                self.app.received(&mut self.core, id, self.buffers.bytes(buffer, bytes));
+            }
+            self.buffers.give_back(buffer);
+        }
+        match completion.result {
+            1.. => self.rearm(id, armed),
+            0 => self.core.end(
+                id,
+                if life == Life::Draining {
+                    End::Finished
+                } else {
+                    End::Peer
+                },
+            ),
+            error if error == -libc::ENOBUFS => {
+                self.core.counters.receive_buffers_short.add(1);
+                self.rearm(id, armed);
+            }
+            error if error == -libc::ECANCELED && life == Life::Detaching => self.core.detached(id),
+            error if error == -libc::ECONNRESET || error == -libc::ETIMEDOUT => self.core.end(id, End::Peer),
+            error => self.core.end(id, End::Failed(-error)),
+        }
+    }
+
+    fn rearm(&mut self, id: ConnId, armed: bool) {
+        let Some(connection) = self.core.connections.get(id) else {
+            return;
+        };
+        if armed || connection.receive_armed {
+            return;
+        }
+        if connection.life == Life::Detaching {
+            return self.core.detached(id);
+        }
+        if let Err(error) = self.core.arm_receive(id) {
+            self.core.end(id, failed(&error));
+        }
+    }
+
+    /// As many messages as were there at the start: a shard that is sent more meanwhile still serves its sockets.
+    fn messages(&mut self) {
+        for _ in 0..limits::INBOX_MESSAGES {
+            let Some(message) = self.core.mesh.pop(self.core.id) else {
+                break;
+            };
+            self.app.message(&mut self.core, message);
+        }
+    }
+
+    fn timers(&mut self) -> io::Result<()> {
+        let now = self.core.now;
+        while let Some(key) = self.core.heap.expired(now) {
+            self.app.timer(&mut self.core, key);
+        }
+        self.core.wheel.expire(now, &mut self.expired);
+        let mut expired = std::mem::take(&mut self.expired);
+        for id in expired.drain(..) {
+            self.core.expire(id);
+        }
+        self.expired = expired;
+        for number in 0..self.core.listeners.len() {
+            if self.core.listeners[number].open && self.core.listeners[number].rests_until <= now {
+                self.core.accept_again(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn events(&mut self) {
+        while let Some(event) = self.core.events.pop_front() {
+            match event {
+                Event::Ended(id, why) => self.app.ended(&mut self.core, id, why),
+                Event::ReachedEnd(id) => self.app.reached_end(&mut self.core, id),
+                Event::Detached(id, detached) => self.app.detached(&mut self.core, id, detached),
+                Event::FeedUnused(feed) => self.app.feed_unused(&mut self.core, feed),
+                Event::Deadline(id) => self.app.deadline(&mut self.core, id),
+            }
+        }
+    }
+
+    /// Whether nothing can happen before the eventfd is signalled; arms what will signal it.
+    fn may_sleep(&mut self) -> io::Result<bool> {
+        let core = &mut self.core;
+        let now = clock::monotonic_micros();
+        if core.stopped || core.fanout.has_work(now) || core.mesh.has_messages(core.id) || !core.events.is_empty() {
+            return Ok(false);
+        }
+        let rest = core
+            .listeners
+            .iter()
+            .filter(|listener| listener.open)
+            .map(|listener| listener.rests_until)
+            .min();
+        let next = [core.heap.next(), core.wheel.next(), core.fanout.next_turn_at(), rest];
+        if let Some(next) = next.into_iter().flatten().filter(|next| *next != u64::MAX).min() {
+            if next <= now {
+                return Ok(false);
+            }
+            let earliest = core.armed.last().copied().unwrap_or(u64::MAX);
+            if next < earliest {
+                if core.armed.len() >= limits::TIMEOUTS_ARMED_MAX {
+                    return Ok(false);
+                }
+                core.armed.push(next);
+                core.uring.timeout(next, Operation::Timeout.of_number(next))?;
+            }
+        }
+        // What arrives from here on signals; what arrived before is found by looking once more.
+        core.uring.set_signalling(Signalling::On);
+        core.uring.submit()?;
+        core.uring.run_deferred()?;
+        Ok(!core.uring.has_completions() && !core.mesh.has_messages(core.id))
+    }
+}
+
+impl<M> Core<M> {
+    fn accept_again(&mut self, number: usize) -> io::Result<()> {
+        use std::os::fd::AsFd;
+        self.listeners[number].rests_until = u64::MAX;
+        let user_data = Operation::Accept.of_number(number as u64);
+        self.uring.accept(self.listeners[number].fd.as_fd(), user_data)
+    }
+
+    /// The wheel says that the deadline of `id` may have come.
+    fn expire(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.in_wheel = false;
+        match connection.deadline {
+            u64::MAX => {}
+            later if later > now => {
+                connection.in_wheel = true;
+                self.wheel.insert(id, later);
+            }
+            _ => {
+                connection.deadline = u64::MAX;
+                match connection.life {
+                    Life::Open | Life::Detaching => self.events.push_back(Event::Deadline(id)),
+                    // It had its time to read the rest: what is left is thrown away.
+                    Life::Flushing => self.end(id, End::Aborted),
+                    Life::Draining => self.end(id, End::Finished),
+                }
+            }
+        }
+    }
+}

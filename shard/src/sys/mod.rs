@@ -1,0 +1,16 @@
+//! The only room with `unsafe`: the kernel's interfaces, each wrapped once in something safe.
+//!
+//! - `uring`: one io_uring with its eventfd, registered files and provided receive buffers.
+//! - `memory`: a memfd, mapped, read and written without a Rust reference to bytes that another thread writes.
+//! - `socket`: listening sockets, descriptors taken from the kernel, `sendfile`, the few socket options.
+//! - `clock`: monotonic microseconds and the thread's CPU time.
+//!
+//! Nothing here knows what the bytes mean. One unsafe operation a block; each says which fact makes it sound and where
+//! that fact is kept.
+
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod memory;
+pub mod socket;
+pub mod uring;

@@ -1,0 +1,199 @@
+//! Listening sockets, descriptors taken from the kernel, `sendfile`, and the socket options of DESIGN.md 4.3 and 4.4.
+//!
+//! Options are set on the listening socket; Linux copies them to what it accepts, so an accepted connection costs no
+//! call of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::limits;
+
+/// Listens at `address`. The first listener of an address (shard 0) binds alone, so that a second process is refused
+/// with `EADDRINUSE`; it shares the port afterwards, and the listeners of the other shards join it.
+pub fn listen(address: SocketAddr, first: First) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec().nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    if first == First::No {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(limits::TCP_USER_TIMEOUT_MILLIS)))?;
+    set_not_sent_low_water(&socket, limits::NOT_SENT_BYTES_MIN)?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether a listener is the first of its address in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    Yes,
+    No,
+}
+
+/// The address a socket is bound to.
+pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    SockRef::from(&fd)
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// The address of a connected socket's peer; an IPv4 peer of a dual-stack listener is IPv4.
+pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address = SockRef::from(&fd)
+        .peer_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// Takes a descriptor that a completion reported.
+pub fn take_accepted(fd: RawFd) -> OwnedFd {
+    assert!(
+        fd >= 0,
+        "a completion with a negative result is an error, not a descriptor"
+    );
+    // SAFETY: accept completions hand a fresh descriptor to exactly one place, `Uring::completions`' reader, and it
+    // comes here once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Unsent bytes above which a socket counts as full (DESIGN.md 4.4).
+pub fn set_not_sent_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
+    let size = size_of::<u32>() as libc::socklen_t;
+    let value: *const u32 = &bytes;
+    // SAFETY: `value` points to a u32 that lives through the call, and `size` is its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            value.cast(),
+            size,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Ends the sending side: what was sent is delivered, then the peer sees the end.
+pub fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&fd).shutdown(std::net::Shutdown::Write)
+}
+
+/// Closing will throw away what is unsent and reset the connection, so that its memory comes back at once.
+pub fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&fd).set_linger(Some(Duration::ZERO))
+}
+
+/// Sends `bytes` of `file` from `offset` without waiting; the number of bytes that the socket took.
+///
+/// The pages stay referenced by the socket until the peer acknowledged them, and nothing tells when: whoever owns the
+/// file must not overwrite them, only punch them out.
+pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, bytes: usize) -> io::Result<usize> {
+    let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `offset` is a valid place for the call to read and write; both descriptors are only numbers to it.
+    let sent = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, bytes) };
+    if sent >= 0 {
+        Ok(sent as usize)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Raises the soft limit of open descriptors to the hard one and returns it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place for one rlimit.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is an rlimit that the call only reads.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// Bytes this process may lock in memory, `u64::MAX` when unlimited.
+pub fn locked_memory_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place for one rlimit.
+    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// An eventfd in blocking mode, as a ring that reads it wants it.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds one to an eventfd: wakes whoever reads it.
+pub fn signal_eventfd(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: `one` is eight readable bytes.
+    let written = unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    if written == 8 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The executor's handle of an eventfd that the ring signals. Owns a duplicate of the descriptor.
+pub fn eventfd_as_file(fd: BorrowedFd<'_>) -> io::Result<glommio::io::BufferedFile> {
+    let copy = fd.try_clone_to_owned()?.into_raw_fd();
+    // SAFETY: `copy` is a fresh duplicate that nobody else owns.
+    Ok(unsafe { glommio::io::BufferedFile::from_raw_fd(copy) })
+}
+
+/// A listening socket refuses from here on, before its descriptor is closed.
+pub fn shutdown_listener(fd: BorrowedFd<'_>) {
+    // Linux answers ENOTCONN for a listener that is already shut; either way it listens no more.
+    let _ = SockRef::from(&fd).shutdown(std::net::Shutdown::Both);
+}
+
+/// The CPUs the calling thread may run on, as the kernel numbers them.
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: a cpu_set_t is a bit array; all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a valid place of the size given.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: CPU_ISSET only reads bits of `set`, and every number asked is below its size.
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect())
+}

@@ -1,0 +1,355 @@
+//! One io_uring with its eventfd, registered files and provided receive buffers: every socket of a shard lives here
+//! (DESIGN.md 4.3).
+//!
+//! Invariants:
+//! - One thread makes, fills and drains a ring (SINGLE_ISSUER, DEFER_TASKRUN: completions appear only in `submit`).
+//! - Sends carry `MSG_DONTWAIT`, so each completes within the `submit` that issues it; the kernel holds no reference to
+//!   sent memory between two calls.
+//! - A received buffer belongs to the reader from its completion until [`ReceiveBuffers::give_back`].
+//! - The user data of an operation is the caller's; `u64::MAX` is kept for operations nobody asks about.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, TimeoutFlags, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+
+use super::socket;
+use crate::limits;
+
+const RECEIVE_GROUP: u16 = 0;
+const NOBODY: u64 = u64::MAX;
+
+/// What the kernel said about one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    pub user_data: u64,
+    /// Bytes, a descriptor, or a negated errno.
+    pub result: i32,
+    flags: u32,
+}
+
+impl Completion {
+    /// The operation stays armed and will report again.
+    pub fn is_armed(&self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// The provided buffer that holds what was received.
+    pub fn buffer(&self) -> Option<u16> {
+        cqueue::buffer_select(self.flags)
+    }
+}
+
+/// Owned by the shard's thread; not `Send`.
+pub struct Uring {
+    ring: IoUring,
+    eventfd: OwnedFd,
+    /// Read by the kernel during `submit` only.
+    deadline: Box<Timespec>,
+    /// Base of the kernel's clock, CLOCK_MONOTONIC, at our microsecond 0.
+    clock_base_nanos: u64,
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uring")
+            .field("fd", &self.ring.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Uring {
+    /// A ring for up to `files` registered sockets, with its receive buffers.
+    pub fn new(files: u32) -> io::Result<(Uring, ReceiveBuffers)> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_cqsize(limits::RING_COMPLETIONS)
+            .setup_clamp()
+            .build(limits::RING_SUBMISSIONS)?;
+        let eventfd = socket::eventfd()?;
+        ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        ring.submitter().register_files_sparse(files)?;
+        let buffers = ReceiveBuffers::register(&ring)?;
+        let uring = Uring {
+            ring,
+            eventfd,
+            deadline: Box::new(Timespec::new()),
+            clock_base_nanos: kernel_clock_nanos().saturating_sub(super::clock::monotonic_micros() * 1000),
+        };
+        Ok((uring, buffers))
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    pub fn eventfd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
+    }
+
+    /// Puts `fd` into slot `slot` of the registered files.
+    pub fn register(&self, slot: u32, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring
+            .submitter()
+            .register_files_update(slot, &[fd.as_raw_fd()])
+            .map(|_| ())
+    }
+
+    /// Empties slot `slot`: a registered file sends no FIN before that.
+    pub fn unregister(&self, slot: u32) -> io::Result<()> {
+        self.ring.submitter().register_files_update(slot, &[-1]).map(|_| ())
+    }
+
+    /// Accepts from `listener` until cancelled.
+    pub fn accept(&mut self, listener: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
+        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            .build()
+            .user_data(user_data);
+        self.push(&entry)
+    }
+
+    /// Receives into provided buffers until end, error, or want of buffers.
+    pub fn receive(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        self.push(
+            &opcode::RecvMulti::new(Fixed(slot), RECEIVE_GROUP)
+                .build()
+                .user_data(user_data),
+        )
+    }
+
+    /// Reports once when the socket can take bytes again.
+    pub fn poll_writable(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        self.push(
+            &opcode::PollAdd::new(Fixed(slot), libc::POLLOUT as u32)
+                .build()
+                .user_data(user_data),
+        )
+    }
+
+    /// Sends `bytes` bytes at `address` without waiting; completes within the next [`Uring::submit`]. The memory is
+    /// only read; what it holds must be right until then (a pinned feed span, or a buffer of the connection).
+    pub fn send(&mut self, slot: u32, address: u64, bytes: u32, user_data: u64) -> io::Result<()> {
+        let entry = opcode::Send::new(Fixed(slot), address as *const u8, bytes)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(user_data);
+        self.push(&entry)
+    }
+
+    /// Cancels all operations on slot `slot`; each of them reports.
+    pub fn cancel(&mut self, slot: u32) -> io::Result<()> {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all());
+        self.push(&entry.build().user_data(NOBODY).flags(squeue::Flags::SKIP_SUCCESS))
+    }
+
+    /// Cancels the operation that carries `user_data`.
+    pub fn cancel_operation(&mut self, user_data: u64) -> io::Result<()> {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data));
+        self.push(&entry.build().user_data(NOBODY).flags(squeue::Flags::SKIP_SUCCESS))
+    }
+
+    /// Reports at `micros` of the shard's clock. Submits at once.
+    pub fn timeout(&mut self, micros: u64, user_data: u64) -> io::Result<()> {
+        let nanos = self.clock_base_nanos + micros * 1000;
+        *self.deadline = Timespec::new()
+            .sec(nanos / 1_000_000_000)
+            .nsec((nanos % 1_000_000_000) as u32);
+        let spec: *const Timespec = &*self.deadline;
+        self.push(
+            &opcode::Timeout::new(spec)
+                .flags(TimeoutFlags::ABS)
+                .build()
+                .user_data(user_data),
+        )?;
+        self.submit()
+    }
+
+    /// Posts a completion with `user_data` on another ring; a failure reports here with `failure`.
+    pub fn ring_doorbell(&mut self, target: RawFd, user_data: u64, failure: u64) -> io::Result<()> {
+        let entry = opcode::MsgRingData::new(Fd(target), 0, user_data, None);
+        self.push(&entry.build().user_data(failure).flags(squeue::Flags::SKIP_SUCCESS))
+    }
+
+    /// Issues what was queued, runs the kernel's deferred work. One kernel entry when there is any, none otherwise.
+    pub fn submit(&mut self) -> io::Result<()> {
+        loop {
+            match self.ring.submit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // The completion queue is full or the kernel is short of memory: completions are drained first.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs deferred work whether or not the flag says that there is any: what `submit` may miss right before a sleep.
+    pub fn run_deferred(&mut self) -> io::Result<()> {
+        const GET_EVENTS: u32 = 1;
+        loop {
+            // SAFETY: no argument block is passed; the call issues nothing (0 entries) and waits for nothing.
+            let result = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GET_EVENTS, None) };
+            match result {
+                Ok(_) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Moves all completions that have arrived into `out`; those of nobody are dropped.
+    pub fn completions(&mut self, out: &mut Vec<Completion>) {
+        for entry in self.ring.completion() {
+            if entry.user_data() != NOBODY {
+                out.push(Completion {
+                    user_data: entry.user_data(),
+                    result: entry.result(),
+                    flags: entry.flags(),
+                });
+            }
+        }
+    }
+
+    pub fn has_completions(&mut self) -> bool {
+        !self.ring.completion().is_empty()
+    }
+
+    /// Whether arriving completions signal the eventfd: wanted asleep, wasted awake.
+    pub fn set_signalling(&mut self, signalling: Signalling) {
+        let queue = self.ring.completion();
+        match signalling {
+            Signalling::On => queue.enable_eventfd(),
+            Signalling::Off => queue.disable_eventfd(),
+        }
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        if self.ring.submission().is_full() {
+            self.submit()?;
+        }
+        // SAFETY: what an entry points to outlives its issue, as each function above states: sends complete within
+        // `submit`, `deadline` is a field that changes only behind a submit, received memory is registered for life.
+        unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
+    }
+}
+
+/// See [`Uring::set_signalling`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signalling {
+    On,
+    Off,
+}
+
+fn kernel_clock_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for one timespec.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    assert_eq!(result, 0, "CLOCK_MONOTONIC exists");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The buffers that the kernel fills for multishot receives. Belongs to the thread of its ring and outlives no ring
+/// operation: the shard drops the ring first.
+pub struct ReceiveBuffers {
+    entries: NonNull<BufRingEntry>,
+    memory: NonNull<u8>,
+    tail: u16,
+}
+
+impl std::fmt::Debug for ReceiveBuffers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReceiveBuffers")
+            .field("tail", &self.tail)
+            .finish_non_exhaustive()
+    }
+}
+
+const ENTRIES_BYTES: usize = limits::RECEIVE_BUFFERS as usize * size_of::<BufRingEntry>();
+const MEMORY_BYTES: usize = limits::RECEIVE_BUFFERS as usize * limits::RECEIVE_BUFFER_BYTES;
+
+impl ReceiveBuffers {
+    fn register(ring: &IoUring) -> io::Result<ReceiveBuffers> {
+        let entries = map_anonymous(ENTRIES_BYTES)?.cast::<BufRingEntry>();
+        let memory = map_anonymous(MEMORY_BYTES)?;
+        // SAFETY: `entries` is page-aligned, holds RECEIVE_BUFFERS entries, and is unmapped only when self is dropped,
+        // which is after the ring (see `ReceiveBuffers`).
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(
+                entries.as_ptr() as u64,
+                limits::RECEIVE_BUFFERS,
+                RECEIVE_GROUP,
+                0,
+            )?;
+        }
+        let mut buffers = ReceiveBuffers {
+            entries,
+            memory,
+            tail: 0,
+        };
+        for buffer in 0..limits::RECEIVE_BUFFERS {
+            buffers.give_back(buffer);
+        }
+        Ok(buffers)
+    }
+
+    /// What a completion received: its buffer and number of bytes.
+    pub fn bytes(&self, buffer: u16, len: usize) -> &[u8] {
+        assert!(buffer < limits::RECEIVE_BUFFERS && len <= limits::RECEIVE_BUFFER_BYTES);
+        // SAFETY: in bounds of `memory` by the assertion above and the layout.
+        let start = unsafe { self.memory.as_ptr().add(buffer as usize * limits::RECEIVE_BUFFER_BYTES) };
+        // SAFETY: the kernel wrote `len` bytes there before its completion and leaves the buffer alone until
+        // `give_back`, which needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// The kernel may fill `buffer` again.
+    pub fn give_back(&mut self, buffer: u16) {
+        assert!(buffer < limits::RECEIVE_BUFFERS);
+        let slot = (self.tail & (limits::RECEIVE_BUFFERS - 1)) as usize;
+        // SAFETY: `slot` is below RECEIVE_BUFFERS, the number of mapped entries.
+        let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
+        entry.set_addr(self.memory.as_ptr() as u64 + u64::from(buffer) * limits::RECEIVE_BUFFER_BYTES as u64);
+        entry.set_len(limits::RECEIVE_BUFFER_BYTES as u32);
+        entry.set_bid(buffer);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `entries` is the base of a registered buffer ring; its tail lies inside the mapped memory.
+        let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) }.cast::<AtomicU16>();
+        // SAFETY: the tail is aligned, mapped, and only ever accessed atomically by us and by the kernel.
+        unsafe { &*tail }.store(self.tail, Ordering::Release);
+    }
+}
+
+impl Drop for ReceiveBuffers {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `register` with this size, and no ring uses it any more (see `ReceiveBuffers`).
+        unsafe { libc::munmap(self.entries.as_ptr().cast(), ENTRIES_BYTES) };
+        // SAFETY: the same for the buffers' memory.
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), MEMORY_BYTES) };
+    }
+}
+
+fn map_anonymous(bytes: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: a fresh private mapping at an address of the kernel's choice touches nothing that exists.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_ANONYMOUS | libc::MAP_PRIVATE,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
