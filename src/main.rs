@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `penstock`: see `penstock::cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    penstock::cli::main()
+}

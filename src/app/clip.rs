@@ -1,0 +1,112 @@
+//! The built-in clip, played in a loop as a publisher of this process: what `penstock demo` shows.
+
+use penstock_proto::flv;
+use penstock_proto::tag::demux::MessageKind;
+use penstock_shard::core::Core;
+use tracing::info;
+
+use super::{App, Timer};
+use crate::directory::Grant;
+use crate::messages::{ClaimId, Message};
+use crate::names::StreamName;
+use crate::stream::Publisher;
+
+/// About ten seconds of test picture and tone, made by `src/demo/make-clip`.
+const CLIP: &[u8] = include_bytes!("../demo/clip.flv");
+
+/// The clip's place in its loop. Lives at the stream's home.
+#[derive(Debug)]
+pub(super) struct Clip {
+    place: usize,
+    messages: Vec<Timed>,
+    next: usize,
+    /// Clip time 0 of this round, µs of the shard's clock.
+    round_since: u64,
+    /// Rounds played.
+    rounds: u64,
+    round_millis: u64,
+}
+
+#[derive(Debug)]
+struct Timed {
+    kind: MessageKind,
+    millis: u32,
+    body: Vec<u8>,
+}
+
+impl Clip {
+    fn read(place: usize, now: u64) -> Clip {
+        let mut reader = flv::Reader::new();
+        let mut messages = Vec::new();
+        reader.feed(CLIP);
+        while let Ok(Some(tag)) = reader.next_tag() {
+            messages.push(Timed {
+                kind: tag.kind,
+                millis: tag.timestamp,
+                body: tag.body.to_vec(),
+            });
+        }
+        let last_video = messages.iter().rev().filter(|timed| timed.kind == MessageKind::Video);
+        let times: Vec<u32> = last_video.map(|timed| timed.millis).take(4).collect();
+        // The file may end with an end-of-sequence tag at the time of the last frame, so the frame's length is taken
+        // between unequal times.
+        let last = times.first().copied().unwrap_or(0);
+        let before = times.iter().copied().find(|millis| *millis < last).unwrap_or(0);
+        let round_millis = u64::from(last) + u64::from(last - before).clamp(1, 1000);
+        Clip {
+            place,
+            messages,
+            next: 0,
+            round_since: now,
+            rounds: 0,
+            round_millis,
+        }
+    }
+}
+
+impl App {
+    /// As arbiter: the clip gets the name, with its home here.
+    pub(super) fn start_clip(&mut self, core: &mut Core<Message>, name: StreamName) {
+        self.claims += 1;
+        let claim = ClaimId(u64::from(core.id().0) << 48 | self.claims);
+        let Grant::Granted { .. } = self.directory.claim_at(&name, claim, core.id()) else {
+            return info!(stream = name.as_str(), "the clip is not played: the name is taken");
+        };
+        match self.take_publisher(core, &name, Publisher::new(claim, None, core.now())) {
+            Ok(place) => {
+                self.clip = Some(Clip::read(place, core.now()));
+                info!(stream = name.as_str(), "the built-in clip plays");
+                self.play_clip(core);
+            }
+            Err(why) => info!(stream = name.as_str(), reason = why, "the clip is not played"),
+        }
+    }
+
+    /// Everything that is due goes in; the timer comes back for the next.
+    pub(super) fn play_clip(&mut self, core: &mut Core<Message>) {
+        let Some(mut clip) = self.clip.take() else { return };
+        if clip.messages.is_empty() {
+            return;
+        }
+        let now = core.now();
+        loop {
+            if clip.next == clip.messages.len() {
+                clip.next = 0;
+                clip.rounds += 1;
+                clip.round_since += clip.round_millis * 1000;
+            }
+            let timed = &clip.messages[clip.next];
+            let due = clip.round_since + u64::from(timed.millis) * 1000;
+            if due > now {
+                core.set_timer(due, Timer::Clip.key(0));
+                break;
+            }
+            // 32-bit stream time wraps, as a publisher's does.
+            let timestamp = (u64::from(timed.millis) + clip.rounds * clip.round_millis) as u32;
+            self.push_media(now, clip.place, timed.kind, timestamp, &timed.body);
+            clip.next += 1;
+        }
+        self.flush_stream(core, clip.place);
+        self.clip = Some(clip);
+    }
+}

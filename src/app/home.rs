@@ -1,0 +1,230 @@
+//! Streams at home on this shard: media in, feeds out, grace and end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_proto::tag::demux::MessageKind;
+use penstock_shard::core::{Core, FeedId};
+use penstock_shard::mesh::ShardId;
+use tracing::info;
+
+use super::{App, Timer};
+use crate::directory::arbiter_of;
+use crate::limits;
+use crate::messages::{Message, Open, Opening};
+use crate::names::StreamName;
+use crate::registry::Packaging;
+use crate::stream::Stream;
+
+/// Streams by place and by name. A place is reused; timers that name it look before they act.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    places: Vec<Option<Stream>>,
+    by_name: HashMap<StreamName, usize>,
+}
+
+impl Streams {
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn insert(&mut self, stream: Stream) -> usize {
+        let free = self.places.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.places.len());
+        self.by_name.insert(stream.name.clone(), place);
+        if place == self.places.len() {
+            self.places.push(Some(stream));
+        } else {
+            self.places[place] = Some(stream);
+        }
+        place
+    }
+
+    pub fn place_of(&self, name: &StreamName) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn at_mut(&mut self, place: usize) -> Option<&mut Stream> {
+        self.places.get_mut(place)?.as_mut()
+    }
+
+    fn named(&mut self, name: &StreamName) -> Option<&mut Stream> {
+        let place = self.place_of(name)?;
+        self.at_mut(place)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Stream> {
+        let stream = self.places.get_mut(place)?.take()?;
+        self.by_name.remove(&stream.name);
+        Some(stream)
+    }
+}
+
+impl App {
+    pub(super) fn push_media(&mut self, now: u64, place: usize, kind: MessageKind, timestamp: u32, body: &[u8]) {
+        if let Some(stream) = self.streams.at_mut(place) {
+            stream.push(now, kind, timestamp, body, &self.counters);
+        }
+    }
+
+    /// Tells viewers of what was appended, and answers questions that waited for the stream's start.
+    pub(super) fn flush_stream(&mut self, core: &mut Core<Message>, place: usize) {
+        let Some(stream) = self.streams.at_mut(place) else {
+            return;
+        };
+        for packaged in &mut stream.feeds {
+            if packaged.take_grown() {
+                core.feed_grew(packaged.feed(), packaged.local);
+            }
+        }
+        if stream.is_running() && !stream.opens.is_empty() {
+            for open in std::mem::take(&mut stream.opens) {
+                self.answer_open(core, open);
+            }
+        }
+    }
+
+    /// As home: a shard wants a feed, or to know whether the stream is here.
+    pub(super) fn answer_open(&mut self, core: &mut Core<Message>, open: Open) {
+        let (home, pool) = (core.id(), core.pool().clone());
+        let outcome = match self.streams.named(&open.name) {
+            None => Opening::NotThere,
+            Some(stream) if !stream.is_running() && open.packaging.is_some() => {
+                if stream.opens.len() < limits::OPENS_PENDING_MAX {
+                    stream.opens.push(open);
+                    return;
+                }
+                Opening::Busy
+            }
+            Some(stream) => {
+                let feeds = stream.feeds.len();
+                let outcome = stream.open(&open, home, &pool, &self.counters);
+                self.counters.feeds.add((stream.feeds.len() - feeds) as u64);
+                outcome
+            }
+        };
+        let Open { name, packaging, from } = open;
+        self.report_refused(core.send_message(
+            from,
+            Message::Opened {
+                name,
+                packaging,
+                outcome,
+            },
+        ));
+    }
+
+    /// This shard watches a feed of a stream that may be at home here.
+    pub(super) fn feed_opened_here(
+        &mut self,
+        core: &Core<Message>,
+        name: &StreamName,
+        packaging: Option<Packaging>,
+        id: FeedId,
+    ) {
+        let Some(feed) = core.feed(id) else { return };
+        let Some(stream) = self.streams.named(name) else { return };
+        let ours = |packaged: &&mut crate::stream::Packaged| {
+            Some(packaged.packaging) == packaging && Arc::ptr_eq(packaged.feed(), feed)
+        };
+        if let Some(packaged) = stream.feeds.iter_mut().find(ours) {
+            packaged.local = Some(id);
+        }
+    }
+
+    pub(super) fn feed_closed_here(&mut self, name: &StreamName, packaging: Packaging, id: FeedId) {
+        let Some(stream) = self.streams.named(name) else { return };
+        for packaged in &mut stream.feeds {
+            if packaged.packaging == packaging && packaged.local == Some(id) {
+                packaged.local = None;
+            }
+        }
+    }
+
+    pub(super) fn unwatched(
+        &mut self,
+        core: &mut Core<Message>,
+        name: &StreamName,
+        packaging: Packaging,
+        from: ShardId,
+    ) {
+        let now = core.now();
+        let Some(place) = self.streams.place_of(name) else {
+            return;
+        };
+        let Some(stream) = self.streams.at_mut(place) else {
+            return;
+        };
+        for packaged in &mut stream.feeds {
+            if packaged.packaging == packaging {
+                packaged.unwatch(from, now);
+            }
+        }
+        core.set_timer(now + limits::FEED_UNUSED_MICROS, Timer::Stream.key(place));
+    }
+
+    /// A stream without publisher waits for its grace to pass.
+    pub(super) fn stream_left_alone(&mut self, core: &mut Core<Message>, place: usize) {
+        let now = core.now();
+        let Some(stream) = self.streams.at_mut(place) else {
+            return;
+        };
+        stream.publisher_left(now, &self.counters);
+        core.set_timer(now + stream.grace_micros(), Timer::Stream.key(place));
+        self.flush_stream(core, place);
+    }
+
+    /// Something of the stream in `place` may be over: its grace, or a feed that nobody watches.
+    pub(super) fn stream_timer(&mut self, core: &mut Core<Message>, place: usize) {
+        let now = core.now();
+        let Some(stream) = self.streams.at_mut(place) else {
+            return;
+        };
+        let feeds = stream.feeds.len();
+        stream.feeds.retain(|packaged| {
+            !packaged
+                .unused_since
+                .is_some_and(|since| now >= since + limits::FEED_UNUSED_MICROS)
+        });
+        self.counters.feeds.sub((feeds - stream.feeds.len()) as u64);
+        if stream
+            .gone_since
+            .is_some_and(|since| now >= since + stream.grace_micros())
+        {
+            self.end_stream(core, place);
+            self.stop_if_empty(core);
+        }
+    }
+
+    /// Viewers get the rest and the end; the name is free.
+    fn end_stream(&mut self, core: &mut Core<Message>, place: usize) {
+        let Some(stream) = self.streams.at_mut(place) else {
+            return;
+        };
+        stream.finish(&self.counters);
+        self.flush_stream(core, place);
+        let Some(stream) = self.streams.remove(place) else {
+            return;
+        };
+        info!(stream = stream.name.as_str(), "stream ended");
+        self.counters.streams.sub(1);
+        self.counters.feeds.sub(stream.feeds.len() as u64);
+        for open in stream.opens {
+            let Open { name, packaging, from } = open;
+            let gone = Message::Opened {
+                name,
+                packaging,
+                outcome: Opening::NotThere,
+            };
+            self.report_refused(core.send_message(from, gone));
+        }
+        let arbiter = arbiter_of(&stream.name, core.shards());
+        self.report_refused(core.send_message(arbiter, Message::Gone { name: stream.name }));
+    }
+
+    pub(super) fn end_all_streams(&mut self, core: &mut Core<Message>) {
+        for place in 0..self.streams.places.len() {
+            self.end_stream(core, place);
+        }
+    }
+}

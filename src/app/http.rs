@@ -1,0 +1,356 @@
+//! HTTP peers: requests to questions, answers to endless bodies.
+
+use std::net::SocketAddr;
+
+use penstock_proto::http::{self, Answer as Begun, Event, Method, Output, Status};
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Core, End};
+use tracing::{debug, info};
+
+use super::viewers::Answer;
+use super::{App, reason};
+use crate::limits;
+use crate::messages::Message;
+use crate::names::StreamName;
+use crate::registry::{self, PROGRESSIVE, Progressive};
+
+const ALLOW: &str = "GET, HEAD, OPTIONS";
+/// When a player that came too early or found us busy is told to come again.
+const RETRY_SECONDS: u32 = 1;
+
+#[derive(Debug)]
+pub(super) struct HttpPeer {
+    session: http::Session,
+    /// Input that the session has not taken, because a request waits for its answer.
+    pending: Vec<u8>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// A request waits for a feed, or to know whether the stream is there.
+    Asking {
+        name: StreamName,
+        progressive: &'static Progressive,
+    },
+    Watching {
+        name: StreamName,
+        progressive: &'static Progressive,
+        since: u64,
+    },
+}
+
+impl HttpPeer {
+    pub fn new(core: &mut Core<Message>, conn: ConnId) -> Self {
+        let session = http::Session::new(core.now() / 1000, http::Limits::default());
+        let peer = HttpPeer {
+            session,
+            pending: Vec::new(),
+            state: State::Idle,
+        };
+        peer.set_deadline(core, conn);
+        peer
+    }
+
+    pub fn is_watching(&self) -> bool {
+        matches!(self.state, State::Watching { .. })
+    }
+
+    fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
+        let at = match self.state {
+            State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
+            _ => self.session.poll_timeout().map(|millis| millis * 1000),
+        };
+        core.set_deadline(conn, at);
+    }
+}
+
+/// What a request wants, read off it.
+enum Wanted {
+    Options,
+    Method,
+    Stream {
+        method: Method,
+        name: StreamName,
+        progressive: &'static Progressive,
+    },
+    Nothing {
+        why: String,
+    },
+}
+
+impl App {
+    pub(super) fn http_received(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        bytes: &[u8],
+    ) {
+        if !peer.pending.is_empty() {
+            peer.pending.extend_from_slice(bytes);
+            if peer.pending.len() > limits::PENDING_INPUT_BYTES_MAX {
+                return core.abort(conn);
+            }
+            let pending = std::mem::take(&mut peer.pending);
+            self.http_feed(core, conn, address, peer, &pending);
+        } else {
+            self.http_feed(core, conn, address, peer, bytes);
+        }
+    }
+
+    fn http_feed(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        mut bytes: &[u8],
+    ) {
+        loop {
+            let taken = match peer.session.handle_input(core.now() / 1000, bytes) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.counters.protocol_errors.add(1);
+                    debug!(peer = %address, %error, "illegal HTTP request");
+                    bytes.len()
+                }
+            };
+            bytes = &bytes[taken..];
+            let answered = self.http_drain(core, conn, address, peer);
+            if bytes.is_empty() || taken == 0 && !answered {
+                break;
+            }
+        }
+        peer.pending.extend_from_slice(bytes);
+        peer.set_deadline(core, conn);
+    }
+
+    /// Sends what the session has to say and serves its requests until it has none; whether one was answered.
+    fn http_drain(&mut self, core: &mut Core<Message>, conn: ConnId, address: SocketAddr, peer: &mut HttpPeer) -> bool {
+        let mut answered = false;
+        loop {
+            match peer.session.poll_output() {
+                Some(Output::Transmit(bytes)) => core.send(conn, bytes),
+                Some(Output::Event(Event::Close(_))) => core.finish(conn),
+                Some(Output::Event(Event::Request(request))) => {
+                    self.counters.http_requests.add(1);
+                    let wanted = self.wanted(&request, address);
+                    answered |= self.http_serve(core, conn, address, peer, wanted);
+                }
+                None => return answered,
+            }
+        }
+    }
+
+    fn wanted(&self, request: &http::Request<'_>, address: SocketAddr) -> Wanted {
+        match request.method() {
+            Method::Options => return Wanted::Options,
+            Method::Get | Method::Head => {}
+            _ => return Wanted::Method,
+        }
+        let path = request.path();
+        let target = path.strip_prefix('/').and_then(|path| path.rsplit_once('.'));
+        let Some((name, extension)) = target.filter(|(name, _)| !name.contains('/')) else {
+            return Wanted::Nothing {
+                why: format!("nothing is served at {path}: try /STREAM.flv, .ts or .mp4"),
+            };
+        };
+        let progressive = PROGRESSIVE
+            .iter()
+            .find(|progressive| progressive.extension.eq_ignore_ascii_case(extension));
+        let Some(progressive) = progressive else {
+            return Wanted::Nothing {
+                why: format!("no output is called .{extension}: try .flv, .ts or .mp4"),
+            };
+        };
+        if !(progressive.is_on)(&self.config.containers) {
+            let connector = progressive.connector;
+            return Wanted::Nothing {
+                why: format!("the {connector} output is not among config.protocols"),
+            };
+        }
+        match self.stream_name(name, address) {
+            Ok(name) => Wanted::Stream {
+                method: request.method(),
+                name,
+                progressive,
+            },
+            Err(error) => Wanted::Nothing { why: error.to_string() },
+        }
+    }
+
+    /// Answers, or asks for what the answer needs; whether the request is answered.
+    fn http_serve(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        wanted: Wanted,
+    ) -> bool {
+        let now = core.now() / 1000;
+        match wanted {
+            Wanted::Options => peer.session.respond_options(now, ALLOW),
+            Wanted::Method => {
+                self.counters.http_errors.add(1);
+                peer.session.refuse(
+                    now,
+                    Status::MethodNotAllowed { allow: ALLOW },
+                    "only GET, HEAD and OPTIONS are served here",
+                );
+            }
+            Wanted::Nothing { why } => {
+                self.counters.http_errors.add(1);
+                peer.session.refuse(now, Status::NotFound, &why);
+            }
+            Wanted::Stream {
+                method,
+                name,
+                progressive,
+            } => {
+                let packaging = (method == Method::Get).then_some(progressive.packaging);
+                let answer = self.ask(core, conn, &name, packaging);
+                peer.state = State::Asking { name, progressive };
+                let Some(answer) = answer else { return false };
+                self.http_answer(core, conn, address, peer, answer);
+            }
+        }
+        true
+    }
+
+    /// The answer to a question that could not be answered at once.
+    pub(super) fn http_answered(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        answer: Answer,
+    ) {
+        if !matches!(peer.state, State::Asking { .. }) {
+            return;
+        }
+        self.http_answer(core, conn, address, peer, answer);
+        let pending = std::mem::take(&mut peer.pending);
+        self.http_feed(core, conn, address, peer, &pending);
+    }
+
+    fn http_answer(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        answer: Answer,
+    ) {
+        let State::Asking { name, progressive } = std::mem::replace(&mut peer.state, State::Idle) else {
+            return;
+        };
+        let now = core.now() / 1000;
+        let (status, why) = match answer {
+            Answer::Watch(feed) => {
+                let begun = peer.session.respond_stream(now, progressive.content_type);
+                while let Some(output) = peer.session.poll_output() {
+                    if let Output::Transmit(bytes) = output {
+                        core.send(conn, bytes);
+                    }
+                }
+                if begun == Begun::Stream {
+                    core.join(conn, feed);
+                    self.counters.viewers.add(1);
+                    self.counters.viewers_total.add(1);
+                    let output = registry::title(progressive.packaging);
+                    info!(stream = name.as_str(), output, peer = %address, "viewer came");
+                    peer.state = State::Watching {
+                        name,
+                        progressive,
+                        since: core.now(),
+                    };
+                }
+                return;
+            }
+            Answer::There => {
+                // A HEAD: the same head as a GET would have.
+                peer.session.respond_stream(now, progressive.content_type);
+                return;
+            }
+            Answer::NotThere => (Status::NotFound, self.absence(&name)),
+            Answer::Busy => (
+                Status::ServiceUnavailable {
+                    retry_after_seconds: RETRY_SECONDS,
+                },
+                "the server is short of memory or too busy; try again".into(),
+            ),
+            Answer::NothingToCarry => {
+                let output = registry::title(progressive.packaging);
+                (
+                    Status::NotFound,
+                    format!("no track of {} can be carried in {output}", name.as_str()),
+                )
+            }
+        };
+        self.counters.http_errors.add(1);
+        if answer == Answer::NotThere {
+            self.counters.viewers_not_found.add(1);
+        }
+        peer.session.refuse(now, status, &why);
+    }
+
+    /// Why a stream is not there.
+    pub(super) fn absence(&self, name: &StreamName) -> String {
+        match self.configured(name) {
+            Some(_) => format!("nobody publishes {}", name.as_str()),
+            None => format!("no stream {} is configured", name.as_str()),
+        }
+    }
+
+    pub(super) fn http_deadline(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut HttpPeer) {
+        if let State::Asking { name, .. } = &peer.state {
+            let why = format!("{} has not begun yet; try again", name.as_str());
+            peer.state = State::Idle;
+            self.counters.http_errors.add(1);
+            peer.session.refuse(
+                core.now() / 1000,
+                Status::ServiceUnavailable {
+                    retry_after_seconds: RETRY_SECONDS,
+                },
+                &why,
+            );
+        } else {
+            peer.session.handle_timeout(core.now() / 1000);
+        }
+        while let Some(output) = peer.session.poll_output() {
+            match output {
+                Output::Transmit(bytes) => core.send(conn, bytes),
+                Output::Event(Event::Close(_)) => core.finish(conn),
+                Output::Event(Event::Request(_)) => {}
+            }
+        }
+        peer.set_deadline(core, conn);
+    }
+
+    pub(super) fn http_ended(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+        why: End,
+    ) {
+        let _ = conn;
+        if let State::Watching {
+            name,
+            progressive,
+            since,
+        } = &peer.state
+        {
+            self.counters.viewers.sub(1);
+            let seconds = (core.now() - since) / 1_000_000;
+            let output = registry::title(progressive.packaging);
+            info!(stream = name.as_str(), output, peer = %address, seconds, reason = reason(why), "viewer left");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The appliance on one shard: sessions of its connections, streams at home here, names it arbitrates, feeds it watches.
+//!
+//! Every call is an event from the shard; nothing here waits. Sessions are fed and drained in their drivers (`http`,
+//! `rtmp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `publishers`, streams at
+//! home in `home`.
+
+mod clip;
+mod home;
+mod http;
+mod publishers;
+mod rtmp;
+mod viewers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Core, Detached, End, FeedId};
+use penstock_shard::shard;
+use tracing::{debug, info};
+
+use crate::config::{self, Config};
+use crate::counters::AppCounters;
+use crate::directory::{Directory, Homes};
+use crate::limits;
+use crate::messages::Message;
+use crate::names::StreamName;
+
+use home::Streams;
+use viewers::Watches;
+
+/// What a listening socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Port {
+    Http = 1,
+    Rtmp = 2,
+}
+
+/// One shard's part of the appliance; lives on its thread.
+pub struct App {
+    config: Arc<Config>,
+    counters: Arc<AppCounters>,
+    directory: Directory,
+    peers: Peers,
+    watches: Watches,
+    streams: Streams,
+    clip: Option<clip::Clip>,
+    claims: u64,
+    stopping: bool,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("streams", &self.streams.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Timers of the appliance, in the upper byte of their key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Timer {
+    /// A stream's grace, or a feed that nobody watches; the lower bytes are the stream's place.
+    Stream = 1,
+    Clip = 2,
+    Stop = 3,
+}
+
+impl Timer {
+    fn key(self, place: usize) -> u64 {
+        (self as u64) << 56 | place as u64
+    }
+}
+
+/// One connection's dialogue.
+#[derive(Debug)]
+struct Peer {
+    id: ConnId,
+    address: SocketAddr,
+    session: Session,
+}
+
+#[derive(Debug)]
+enum Session {
+    Http(Box<http::HttpPeer>),
+    Rtmp(Box<rtmp::RtmpPeer>),
+}
+
+/// Sessions beside the shard's slab of connections.
+#[derive(Debug, Default)]
+struct Peers {
+    places: Vec<Option<Peer>>,
+}
+
+impl Peers {
+    fn insert(&mut self, peer: Peer) {
+        let index = peer.id.index();
+        if self.places.len() <= index {
+            self.places.resize_with(index + 1, || None);
+        }
+        self.places[index] = Some(peer);
+    }
+
+    /// Taken out while it is worked with; whoever takes it puts it back, or ends it.
+    fn take(&mut self, id: ConnId) -> Option<Peer> {
+        self.places
+            .get_mut(id.index())
+            .and_then(|place| place.take_if(|peer| peer.id == id))
+    }
+
+    fn get(&self, id: ConnId) -> Option<&Peer> {
+        self.places.get(id.index())?.as_ref().filter(|peer| peer.id == id)
+    }
+}
+
+impl App {
+    pub fn new(config: Arc<Config>, counters: Arc<AppCounters>, homes: Arc<Homes>) -> Self {
+        App {
+            config,
+            counters,
+            directory: Directory::new(homes),
+            peers: Peers::default(),
+            watches: Watches::default(),
+            streams: Streams::default(),
+            clip: None,
+            claims: 0,
+            stopping: false,
+        }
+    }
+
+    /// The stream name of what a peer asked for, logged and counted when it is not what was asked.
+    fn stream_name(&self, asked: &str, address: SocketAddr) -> Result<StreamName, crate::names::NameError> {
+        let sanitised = StreamName::sanitise(asked)?;
+        if sanitised.changed {
+            self.counters.names_sanitised.add(1);
+            debug!(asked, name = sanitised.name.as_str(), peer = %address, "stream name sanitised");
+        }
+        Ok(sanitised.name)
+    }
+
+    /// What the configuration says of the stream, found by its base.
+    fn configured(&self, name: &StreamName) -> Option<&config::Stream> {
+        let streams = &self.config.streams;
+        streams
+            .iter()
+            .find(|(base, _)| base.as_str() == name.base())
+            .map(|(_, stream)| stream)
+    }
+
+    fn shut_down(&mut self, core: &mut Core<Message>) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        if let Err(error) = core.stop_accepting() {
+            info!(%error, "listeners could not be closed");
+        }
+        self.clip = None;
+        self.end_all_streams(core);
+        for id in core.connection_ids() {
+            self.say_goodbye(core, id);
+        }
+        core.set_timer(core.now() + limits::SHUTDOWN_MICROS, Timer::Stop.key(0));
+        self.stop_if_empty(core);
+    }
+
+    /// Connections that watch nothing end at once; viewers end behind their feed's last byte.
+    fn say_goodbye(&mut self, core: &mut Core<Message>, id: ConnId) {
+        let watching = self.peers.get(id).is_some_and(|peer| match &peer.session {
+            Session::Http(peer) => peer.is_watching(),
+            Session::Rtmp(peer) => peer.is_watching(),
+        });
+        if !watching {
+            core.finish(id);
+        }
+    }
+
+    fn stop_if_empty(&mut self, core: &mut Core<Message>) {
+        if self.stopping && core.open_connections() == 0 && self.streams.len() == 0 {
+            core.stop();
+        }
+    }
+}
+
+impl shard::App for App {
+    type Message = Message;
+
+    fn accepted(&mut self, core: &mut Core<Message>, tag: u32, conn: ConnId, peer: SocketAddr) {
+        let session = if tag == Port::Rtmp as u32 {
+            Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn)))
+        } else {
+            Session::Http(Box::new(http::HttpPeer::new(core, conn)))
+        };
+        self.peers.insert(Peer {
+            id: conn,
+            address: peer,
+            session,
+        });
+    }
+
+    fn received(&mut self, core: &mut Core<Message>, conn: ConnId, bytes: &[u8]) {
+        let Some(mut peer) = self.peers.take(conn) else { return };
+        match &mut peer.session {
+            Session::Http(session) => self.http_received(core, conn, peer.address, session, bytes),
+            Session::Rtmp(session) => self.rtmp_received(core, conn, peer.address, session, bytes),
+        }
+        self.peers.insert(peer);
+    }
+
+    fn ended(&mut self, core: &mut Core<Message>, conn: ConnId, why: End) {
+        let Some(mut peer) = self.peers.take(conn) else { return };
+        match &mut peer.session {
+            Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
+            Session::Rtmp(session) => self.rtmp_ended(core, conn, peer.address, session, why),
+        }
+        self.stop_if_empty(core);
+    }
+
+    fn reached_end(&mut self, core: &mut Core<Message>, conn: ConnId) {
+        let Some(mut peer) = self.peers.take(conn) else { return };
+        match &mut peer.session {
+            Session::Http(_) => core.finish(conn),
+            Session::Rtmp(session) => self.rtmp_reached_end(core, conn, session),
+        }
+        self.peers.insert(peer);
+    }
+
+    fn detached(&mut self, core: &mut Core<Message>, conn: ConnId, detached: Detached) {
+        let Some(peer) = self.peers.take(conn) else { return };
+        if let Session::Rtmp(session) = peer.session {
+            self.move_publisher(core, peer.address, *session, detached);
+        }
+    }
+
+    fn feed_unused(&mut self, core: &mut Core<Message>, feed: FeedId) {
+        self.viewers_left(core, feed);
+    }
+
+    fn deadline(&mut self, core: &mut Core<Message>, conn: ConnId) {
+        let Some(mut peer) = self.peers.take(conn) else { return };
+        match &mut peer.session {
+            Session::Http(session) => self.http_deadline(core, conn, session),
+            Session::Rtmp(session) => self.rtmp_deadline(core, conn, peer.address, session),
+        }
+        self.peers.insert(peer);
+    }
+
+    fn timer(&mut self, core: &mut Core<Message>, key: u64) {
+        let place = (key & ((1 << 56) - 1)) as usize;
+        match (key >> 56) as u8 {
+            kind if kind == Timer::Stream as u8 => self.stream_timer(core, place),
+            kind if kind == Timer::Clip as u8 => self.play_clip(core),
+            kind if kind == Timer::Stop as u8 => {
+                for id in core.connection_ids() {
+                    core.abort(id);
+                }
+                core.stop();
+            }
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, core: &mut Core<Message>, message: Message) {
+        match message {
+            Message::Claim {
+                name,
+                claim,
+                from,
+                conn,
+                second,
+            } => self.arbitrate(core, name, claim, from, conn, second),
+            Message::Claimed { conn, claim, home } => self.claimed(core, conn, claim, home),
+            Message::Release { name, claim } => self.directory.release(&name, claim),
+            Message::Gone { name } => self.directory.gone(&name),
+            Message::Replace { name, claim } => self.replace_publisher(core, &name, claim),
+            Message::Move(moved) => self.publisher_moved_here(core, *moved),
+            Message::Find(open) => self.find(core, open),
+            Message::Open(open) => self.answer_open(core, open),
+            Message::Opened {
+                name,
+                packaging,
+                outcome,
+            } => self.opened(core, name, packaging, outcome),
+            Message::Unwatch { name, packaging, from } => self.unwatched(core, &name, packaging, from),
+            Message::PlayClip { name } => self.start_clip(core, name),
+            Message::Shutdown => self.shut_down(core),
+        }
+    }
+}
+
+/// Why a viewer or publisher is gone, for the log.
+fn reason(why: End) -> String {
+    match why {
+        End::Peer => "the peer closed the connection".into(),
+        End::Finished => "ended".into(),
+        End::Failed(errno) => format!("socket failed: {}", std::io::Error::from_raw_os_error(errno)),
+        End::Aborted => "aborted".into(),
+        End::Lagged => "too slow to be moved to a newer keyframe".into(),
+        End::Evicted => "held back more than the feed's cap".into(),
+        End::OwnOverflow => "did not read our answers".into(),
+    }
+}

@@ -1,0 +1,408 @@
+//! RTMP peers: publishers and players of one dialogue.
+
+use std::net::SocketAddr;
+
+use penstock_proto::rtmp::{self, Event, Output, PlayRejection, StopReason};
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Core, End};
+use tracing::{debug, info};
+
+use super::viewers::Answer;
+use super::{App, reason};
+use crate::limits;
+use crate::messages::{ClaimId, Message};
+use crate::names::StreamName;
+use crate::registry::Packaging;
+
+#[derive(Debug)]
+pub(super) struct RtmpPeer {
+    pub session: rtmp::Session,
+    /// Input that the session has not taken, because it waits for a decision.
+    pub pending: Vec<u8>,
+    pub role: Role,
+}
+
+#[derive(Debug)]
+pub(super) enum Role {
+    None,
+    /// The arbiter is asked for the name.
+    Claiming {
+        name: StreamName,
+        claim: ClaimId,
+    },
+    /// On its way to the stream's home.
+    Moving {
+        name: StreamName,
+        claim: ClaimId,
+    },
+    /// At the stream's home, which is here.
+    Publishing {
+        name: StreamName,
+        claim: ClaimId,
+        place: usize,
+    },
+    Asking {
+        name: StreamName,
+        packaging: Packaging,
+    },
+    Watching {
+        name: StreamName,
+        packaging: Packaging,
+        since: u64,
+    },
+    Paused {
+        name: StreamName,
+        packaging: Packaging,
+        since: u64,
+    },
+}
+
+impl RtmpPeer {
+    pub fn new(core: &mut Core<Message>, conn: ConnId) -> Self {
+        // The handshake's filler need not be secret, only unlike the last one.
+        let seed = core.now() ^ conn.number().rotate_left(40);
+        let peer = RtmpPeer::resumed(rtmp::Session::new(core.now() / 1000, seed), Vec::new());
+        peer.set_deadline(core, conn);
+        peer
+    }
+
+    pub fn resumed(session: rtmp::Session, pending: Vec<u8>) -> Self {
+        RtmpPeer {
+            session,
+            pending,
+            role: Role::None,
+        }
+    }
+
+    pub fn is_watching(&self) -> bool {
+        matches!(self.role, Role::Watching { .. })
+    }
+
+    pub fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
+        let at = match self.role {
+            Role::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
+            _ => self.session.poll_timeout().map(|millis| millis * 1000),
+        };
+        core.set_deadline(conn, at);
+    }
+
+    /// Sends what the session has to say, where no event can be among it.
+    pub fn transmit(&mut self, core: &mut Core<Message>, conn: ConnId) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Transmit(bytes) => core.send(conn, bytes),
+                Output::Event(Event::Closed) => core.finish(conn),
+                Output::Event(event) => debug!(?event, "event behind a decision"),
+                Output::Media { .. } => {}
+            }
+        }
+    }
+}
+
+impl App {
+    pub(super) fn rtmp_received(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        bytes: &[u8],
+    ) {
+        if peer.pending.is_empty() {
+            return self.rtmp_feed(core, conn, address, peer, bytes);
+        }
+        peer.pending.extend_from_slice(bytes);
+        if peer.pending.len() > limits::PENDING_INPUT_BYTES_MAX {
+            return core.abort(conn);
+        }
+        if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) {
+            let pending = std::mem::take(&mut peer.pending);
+            self.rtmp_feed(core, conn, address, peer, &pending);
+        }
+    }
+
+    /// Gives the session what it takes; the rest is kept.
+    pub(super) fn rtmp_feed(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        mut bytes: &[u8],
+    ) {
+        loop {
+            let taken = match peer.session.handle_input(core.now() / 1000, bytes) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.counters.protocol_errors.add(1);
+                    info!(peer = %address, %error, "RTMP peer broke the protocol");
+                    self.rtmp_drain(core, conn, address, peer);
+                    peer.pending.clear();
+                    return core.finish(conn);
+                }
+            };
+            bytes = &bytes[taken..];
+            let drained = self.rtmp_drain(core, conn, address, peer);
+            if taken == 0 && drained == 0 || matches!(peer.role, Role::Moving { .. }) {
+                break;
+            }
+        }
+        peer.pending.extend_from_slice(bytes);
+        if let Role::Publishing { place, .. } = peer.role {
+            self.flush_stream(core, place);
+        }
+        peer.set_deadline(core, conn);
+    }
+
+    /// Acts on what the session has to say; how many outputs there were.
+    fn rtmp_drain(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+    ) -> usize {
+        let mut outputs = 0;
+        loop {
+            let event = match peer.session.poll_output() {
+                None => return outputs,
+                Some(Output::Transmit(bytes)) => {
+                    core.send(conn, bytes);
+                    None
+                }
+                Some(Output::Media {
+                    kind, timestamp, body, ..
+                }) => {
+                    if let Role::Publishing { place, .. } = peer.role {
+                        self.push_media(core.now(), place, kind, timestamp, body);
+                    }
+                    None
+                }
+                Some(Output::Event(event)) => Some(event),
+            };
+            outputs += 1;
+            if let Some(event) = event {
+                self.rtmp_event(core, conn, address, peer, event);
+            }
+        }
+    }
+
+    fn rtmp_event(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        event: Event,
+    ) {
+        match event {
+            Event::Connected { flash_ver, .. } => debug!(peer = %address, flash_ver, "RTMP connected"),
+            Event::PublishRequested { app, name, .. } => {
+                // One level of path: it is the name, and there is no password.
+                let (asked, password) = if name.is_empty() {
+                    (app.as_str(), "")
+                } else {
+                    (name.as_str(), app.as_str())
+                };
+                self.rtmp_publish(core, conn, address, peer, asked, password);
+            }
+            Event::PublishEnded { .. } => self.rtmp_unpublish(core, address, peer, "unpublished".into()),
+            Event::PlayRequested {
+                stream_id, app, name, ..
+            } => {
+                let asked = if name.is_empty() { app } else { name };
+                self.rtmp_play(core, conn, address, peer, stream_id, &asked);
+            }
+            Event::PlayEnded { .. } => {
+                core.leave_feed(conn);
+                self.viewer_gone(core, address, peer, "stopped".into());
+            }
+            Event::Paused { .. } => {
+                if let Role::Watching { name, packaging, since } = std::mem::replace(&mut peer.role, Role::None) {
+                    core.leave_feed(conn);
+                    peer.role = Role::Paused { name, packaging, since };
+                }
+            }
+            Event::Resumed { .. } => {
+                if let Role::Paused { name, packaging, .. } = std::mem::replace(&mut peer.role, Role::None) {
+                    let answer = self.ask(core, conn, &name, Some(packaging));
+                    peer.role = Role::Asking { name, packaging };
+                    if let Some(answer) = answer {
+                        self.rtmp_answered(core, conn, address, peer, answer);
+                    }
+                }
+            }
+            Event::SeekRefused { .. } => debug!(peer = %address, "seek refused: the stream is live"),
+            Event::Closed => core.finish(conn),
+        }
+    }
+
+    fn rtmp_play(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        message_stream: u32,
+        asked: &str,
+    ) {
+        let name = match self.stream_name(play_name(asked), address) {
+            Ok(name) => name,
+            Err(error) => {
+                self.counters.viewers_not_found.add(1);
+                return peer
+                    .session
+                    .reject_play(PlayRejection::StreamNotFound, &error.to_string());
+            }
+        };
+        let packaging = Packaging::Rtmp { message_stream };
+        let answer = self.ask(core, conn, &name, Some(packaging));
+        peer.role = Role::Asking { name, packaging };
+        if let Some(answer) = answer {
+            self.rtmp_decide(core, conn, address, peer, answer);
+        }
+    }
+
+    /// The answer to a question that could not be answered at once, or to a resume.
+    pub(super) fn rtmp_answered(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        answer: Answer,
+    ) {
+        if !matches!(peer.role, Role::Asking { .. }) {
+            return;
+        }
+        self.rtmp_decide(core, conn, address, peer, answer);
+        let pending = std::mem::take(&mut peer.pending);
+        self.rtmp_feed(core, conn, address, peer, &pending);
+    }
+
+    fn rtmp_decide(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        answer: Answer,
+    ) {
+        let Role::Asking { name, packaging } = std::mem::replace(&mut peer.role, Role::None) else {
+            return;
+        };
+        let resumes = !peer.session.awaits_decision();
+        let why = match answer {
+            Answer::Watch(feed) => {
+                if !resumes {
+                    peer.session.accept_play();
+                    self.counters.viewers.add(1);
+                    self.counters.viewers_total.add(1);
+                    info!(stream = name.as_str(), output = "RTMP", peer = %address, "viewer came");
+                }
+                peer.transmit(core, conn);
+                core.join(conn, feed);
+                peer.role = Role::Watching {
+                    name,
+                    packaging,
+                    since: core.now(),
+                };
+                return;
+            }
+            Answer::NotThere | Answer::There => self.absence(&name),
+            Answer::Busy => "the server is short of memory or too busy; try again".into(),
+            Answer::NothingToCarry => format!("no track of {} can be carried in RTMP", name.as_str()),
+        };
+        if resumes {
+            peer.session.play_stopped(StopReason::StreamEnded);
+            return peer.transmit(core, conn);
+        }
+        self.counters.viewers_not_found.add(1);
+        peer.session.reject_play(PlayRejection::StreamNotFound, &why);
+    }
+
+    /// The feed has ended: the session says so, behind its last record.
+    pub(super) fn rtmp_reached_end(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut RtmpPeer) {
+        let reason = if self.stopping {
+            StopReason::ServerClosing
+        } else {
+            StopReason::StreamEnded
+        };
+        peer.session.play_stopped(reason);
+        peer.transmit(core, conn);
+        core.finish(conn);
+    }
+
+    pub(super) fn rtmp_deadline(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+    ) {
+        if let Role::Asking { name, .. } = &peer.role {
+            let why = format!("{} has not begun yet; try again", name.as_str());
+            peer.role = Role::None;
+            if peer.session.awaits_decision() {
+                peer.session.reject_play(PlayRejection::Failed, &why);
+            }
+        } else if let Err(error) = peer.session.handle_timeout(core.now() / 1000) {
+            debug!(peer = %address, %error, "RTMP peer timed out");
+            self.rtmp_drain(core, conn, address, peer);
+            return core.finish(conn);
+        }
+        self.rtmp_drain(core, conn, address, peer);
+        peer.set_deadline(core, conn);
+    }
+
+    pub(super) fn rtmp_ended(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        why: End,
+    ) {
+        debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTMP connection ended");
+        self.rtmp_unpublish(core, address, peer, reason(why));
+        self.viewer_gone(core, address, peer, reason(why));
+    }
+
+    fn viewer_gone(&mut self, core: &Core<Message>, address: SocketAddr, peer: &mut RtmpPeer, why: String) {
+        match std::mem::replace(&mut peer.role, Role::None) {
+            Role::Watching { name, since, .. } | Role::Paused { name, since, .. } => {
+                self.counters.viewers.sub(1);
+                let seconds = (core.now() - since) / 1_000_000;
+                info!(stream = name.as_str(), output = "RTMP", peer = %address, seconds, reason = why, "viewer left");
+            }
+            role => peer.role = role,
+        }
+    }
+}
+
+/// VLC and mpv write `mp4:` before names; what follows a slash is nobody's name (mistserver-media.md 7.3).
+pub(super) fn play_name(asked: &str) -> &str {
+    const PREFIX_BYTES_MAX: usize = 5;
+    let name = match asked.split_once(':') {
+        Some((prefix, name)) if prefix.len() <= PREFIX_BYTES_MAX => name,
+        _ => asked,
+    };
+    name.split('/').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::play_name;
+
+    #[test]
+    fn a_players_prefix_is_not_the_name() {
+        for (asked, name) in [
+            ("live", "live"),
+            ("mp4:live", "live"),
+            ("live/extra", "live"),
+            ("camera1:x", "camera1:x"),
+        ] {
+            assert_eq!(play_name(asked), name);
+        }
+    }
+}

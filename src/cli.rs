@@ -1,0 +1,156 @@
+//! The command line: `serve`, `check`, `demo`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Protocol, Warning};
+use crate::names::StreamName;
+use crate::serve::{self, Server};
+use crate::{build, log};
+
+/// Live video delivery from one box to as many viewers as its NIC carries.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version = build::VERSION, long_version = build::LONG_VERSION, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the streams of a configuration file until SIGTERM or Ctrl-C.
+    Serve {
+        /// Configuration in MistServer's JSON.
+        #[arg(short, long, value_name = "FILE", default_value = "penstock.json")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and start nothing.
+    Check {
+        /// Configuration in MistServer's JSON.
+        #[arg(short, long, value_name = "FILE", default_value = "penstock.json", conflicts_with_all = ["defaults", "reference"])]
+        config: PathBuf,
+        /// Print the file that says what an absent key means.
+        #[arg(long)]
+        defaults: bool,
+        /// Print every key with its meaning, default and bounds.
+        #[arg(long, conflicts_with = "defaults")]
+        reference: bool,
+    },
+    /// Play a built-in clip as the stream `demo` and take pushes from this host as `live`.
+    Demo {
+        /// Port for HTTP viewers; 0 takes any that is free.
+        #[arg(long, default_value_t = 8080)]
+        http_port: u16,
+        /// Port for RTMP publishers and viewers; 0 takes any that is free.
+        #[arg(long, default_value_t = 1935)]
+        rtmp_port: u16,
+    },
+}
+
+/// Runs the command line; the process's exit code.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { defaults: true, .. } => {
+            print!("{}", Config::default_json());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { reference: true, .. } => {
+            print!("{}", Config::reference());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { config, .. } => Ok(check(&config)),
+        Command::Demo { http_port, rtmp_port } => demo(http_port, rtmp_port),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("penstock: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The configuration, with everything that is to be said about it printed; nothing when it is wrong.
+fn load(path: &Path) -> Option<(Config, Vec<Warning>)> {
+    match Config::load(path) {
+        Ok((config, warnings)) => {
+            for warning in &warnings {
+                eprintln!("warning: {warning}");
+            }
+            Some((config, warnings))
+        }
+        Err(problems) => {
+            for problem in &problems {
+                eprintln!("error: {problem}");
+            }
+            None
+        }
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    let Some((config, warnings)) = load(path) else {
+        return ExitCode::FAILURE;
+    };
+    let (listeners, streams) = (config.listeners.len(), config.streams.len());
+    println!(
+        "{}: good, with {} warnings ({listeners} listeners, {streams} streams)",
+        path.display(),
+        warnings.len()
+    );
+    ExitCode::SUCCESS
+}
+
+fn serve(path: &Path) -> anyhow::Result<ExitCode> {
+    let Some((config, _)) = load(path) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    log::start().context("cannot start the log")?;
+    let server = Server::start(config)?;
+    server.wait_until_up()?;
+    for (protocol, address) in &server.addresses {
+        println!("listening {} {address}", serve::title(*protocol));
+    }
+    println!("ready");
+    // Without a service manager there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
+    let text = format!(
+        r#"{{"config":{{"protocols":[{{"connector":"HTTP","port":{http_port}}},{{"connector":"RTMP","port":{rtmp_port}}},
+        {{"connector":"FLV"}},{{"connector":"HTTPTS"}},{{"connector":"MP4"}}]}},
+        "streams":{{"demo":{{"source":"push://127.0.0.1"}},"live":{{"source":"push://127.0.0.1,[::1]"}}}}}}"#
+    );
+    let (config, _) = Config::parse(&text, "demo").map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    log::start().context("cannot start the log")?;
+    let server = Server::start(config).context("try --http-port 0 --rtmp-port 0 for any free ports")?;
+    let name = StreamName::sanitise("demo").context("the demo's name is legal")?.name;
+    server.play_clip(&name)?;
+    let port = |wanted| {
+        let found = server.addresses.iter().find(|(protocol, _)| *protocol == wanted);
+        found.map_or(0, |(_, address): &(_, SocketAddr)| address.port())
+    };
+    print!("{}", welcome(port(Protocol::Http), port(Protocol::Rtmp)));
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn welcome(http: u16, rtmp: u16) -> String {
+    format!(
+        "\npenstock demo: a test picture plays as the stream `demo`.\n\n\
+         Watch it:\n  \
+         http://127.0.0.1:{http}/demo.mp4      in a browser, or any player\n  \
+         http://127.0.0.1:{http}/demo.flv      ffplay, VLC, mpegts.js\n  \
+         http://127.0.0.1:{http}/demo.ts       ffplay, VLC, mpegts.js\n  \
+         rtmp://127.0.0.1:{rtmp}/play/demo     ffplay, VLC, OBS\n\n\
+         Push your own, from this host, and watch it as `live` in place of `demo`:\n  \
+         ffmpeg -re -i FILE -c:v libx264 -c:a aac -f flv rtmp://127.0.0.1:{rtmp}/app/live\n  \
+         OBS: server rtmp://127.0.0.1:{rtmp}/app, stream key live\n\n\
+         Stop it with Ctrl-C.\n\n"
+    )
+}

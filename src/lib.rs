@@ -1,0 +1,21 @@
+//! The appliance: joins the protocols of `penstock-proto` to the cores, rings and feeds of `penstock-shard`, and talks to
+//! the operator. The binary `penstock` only calls it.
+//!
+//! [`serve`] starts everything and is the control plane; [`app`] is what runs on each shard; [`stream`] is a stream at
+//! its home; [`config`] and [`names`] are what the operator says.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod counters;
+pub mod directory;
+pub mod limits;
+pub mod log;
+pub mod messages;
+pub mod names;
+pub mod registry;
+pub mod serve;
+pub mod stream;

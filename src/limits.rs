@@ -1,0 +1,46 @@
+//! Bounds of the appliance, each with its reason. Protocols bound themselves in their own `limits.rs`.
+
+/// Names one arbiter knows: bounds what a publisher with a wildcard rule can make us remember (about 200 bytes each).
+pub const NAMES_PER_ARBITER_MAX: usize = 16_384;
+
+/// Input kept for a session that waits for a decision of ours; a peer that sends more meanwhile is closed. An encoder
+/// that does not wait for the answer to `publish` sends some hundred ms of media.
+pub const PENDING_INPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Viewers' questions that a home keeps while a stream's first frames are looked at.
+pub const OPENS_PENDING_MAX: usize = 1024;
+
+/// How long a viewer waits for a stream that is being started.
+pub const OPEN_WAIT_MICROS: u64 = 10_000_000;
+
+/// Media held back at a publisher's start until all announced tracks have been seen: encoders announce audio that never
+/// comes (client-habits 4.1, Streamlabs iOS).
+pub const START_HOLD_MICROS: i64 = 2_000_000;
+/// The same when nothing was announced.
+pub const START_HOLD_UNANNOUNCED_MICROS: i64 = 500_000;
+/// And in bytes: two seconds of 40 Mb/s.
+pub const START_HOLD_BYTES: usize = 10 * 1024 * 1024;
+const _: () = assert!(START_HOLD_UNANNOUNCED_MICROS <= START_HOLD_MICROS);
+
+/// Memory of one stream's ring beyond which the window is shortened, whatever `DVR` asks.
+pub const RING_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Bytes of one feed kept for slow viewers, beside the newest GOP.
+pub const FEED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a feed that viewers behind its window may still hold.
+pub const FEED_CLAIMED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// An unwatched feed is kept so long: a player that reconnects finds it made.
+pub const FEED_UNUSED_MICROS: u64 = 5_000_000;
+
+/// Feeds of one stream: every packaging, and RTMP's ids of a few odd players.
+pub const FEEDS_PER_STREAM_MAX: usize = 32;
+
+/// Descriptors of the process beside connections: listeners, rings, files of the executor.
+pub const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// How long viewers are given to read the end when the process stops.
+pub const SHUTDOWN_MICROS: u64 = 1_500_000;
+
+/// Track sets that a stream remembers for muxers that start in the past.
+pub const TRACK_SETS_MAX: usize = 64;

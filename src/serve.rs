@@ -1,0 +1,276 @@
+//! A running server: memory, listeners, one shard a core, signals, and the end.
+//!
+//! The control plane is the calling thread: it starts everything, waits for signals, and speaks to shards through the
+//! mesh only.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use penstock_shard::executor::{self, Thread};
+use penstock_shard::limits::SHARDS_MAX;
+use penstock_shard::mesh::{Mesh, ShardId};
+use penstock_shard::pool::Pool;
+use penstock_shard::shard::{self, Setup};
+use penstock_shard::sys::socket::{self, First};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tracing::{error, info, warn};
+
+use crate::app::{App, Port};
+use crate::config::{Config, Interface, Protocol};
+use crate::counters::{ShardSet, report};
+use crate::directory::{Homes, arbiter_of};
+use crate::limits;
+use crate::messages::Message;
+use crate::names::StreamName;
+
+/// A server whose shards run.
+#[derive(Debug)]
+pub struct Server {
+    mesh: Arc<Mesh<Message>>,
+    pool: Arc<Pool>,
+    counters: Vec<ShardSet>,
+    threads: Vec<Thread>,
+    /// Protocol and address of each listener, as bound.
+    pub addresses: Vec<(Protocol, SocketAddr)>,
+    signals: Signals,
+}
+
+/// One listening address with a socket per shard.
+struct Listening {
+    port: Port,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Server {
+    /// Starts listeners and shards.
+    ///
+    /// # Errors
+    /// What the operator has to mend: an address in use, a limit too low, a kernel without io_uring.
+    pub fn start(config: Config) -> anyhow::Result<Server> {
+        let cpus = socket::allowed_cpus().context("cannot ask which CPUs may be used")?;
+        let shards = config
+            .machine
+            .shards
+            .map_or(cpus.len(), usize::from)
+            .clamp(1, SHARDS_MAX);
+        let connections_max = connections_per_shard(&config, shards)?;
+        check_locked_memory(shards)?;
+        // Before any thread, so that every one of them leaves these signals to this one.
+        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("cannot handle signals")?;
+        let (mut listening, addresses) = listen_all(&config, shards)?;
+        let pool = Pool::create(config.machine.memory_bytes).context("cannot map the memory budget")?;
+        let mesh = Arc::new(Mesh::new(shards));
+        let homes = Homes::new(shards);
+        let config = Arc::new(config);
+        let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
+        let mut threads = Vec::new();
+        for number in 0..shards {
+            let setup = Setup {
+                id: ShardId(number as u16),
+                cpu: cpus[number % cpus.len()],
+                connections_max,
+                mesh: mesh.clone(),
+                pool: pool.clone(),
+                counters: counters[number].shard.clone(),
+                listeners: take_listeners(&mut listening),
+            };
+            let (config, homes, app) = (config.clone(), homes.clone(), counters[number].app.clone());
+            let thread = shard::start(setup, move |_| App::new(config, app, homes));
+            threads.push(thread.context("cannot start a shard (io_uring must be allowed, kernel 6.1 or newer)")?);
+        }
+        info!(
+            shards,
+            connections_max,
+            memory_bytes = config.machine.memory_bytes,
+            "started"
+        );
+        Ok(Server {
+            mesh,
+            pool,
+            counters,
+            threads,
+            addresses,
+            signals,
+        })
+    }
+
+    /// Plays the built-in clip as `name` in a loop.
+    ///
+    /// # Errors
+    /// The shards did not come up.
+    pub fn play_clip(&self, name: &StreamName) -> anyhow::Result<()> {
+        self.wait_until_up()?;
+        let arbiter = arbiter_of(name, self.mesh.shards());
+        if self
+            .mesh
+            .send_from_outside(arbiter, Message::PlayClip { name: name.clone() })
+            .is_err()
+        {
+            bail!("the clip could not be started: a shard is not up");
+        }
+        Ok(())
+    }
+
+    /// Waits until every shard can be spoken to.
+    ///
+    /// # Errors
+    /// A shard has ended instead.
+    pub fn wait_until_up(&self) -> anyhow::Result<()> {
+        while !self.mesh.is_complete() {
+            if self.threads.iter().any(Thread::is_finished) {
+                bail!("a shard ended at its start; its reason is above");
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Runs until a signal ends it, and ends cleanly.
+    ///
+    /// # Errors
+    /// A shard failed.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.wait_until_up()?;
+        for signal in self.signals.forever() {
+            match signal {
+                SIGUSR1 => eprint!("{}", report(&self.counters, &self.pool)),
+                _ => break,
+            }
+        }
+        info!("stopping: viewers are ended cleanly");
+        for number in 0..self.mesh.shards() {
+            if self
+                .mesh
+                .send_from_outside(ShardId(number as u16), Message::Shutdown)
+                .is_err()
+            {
+                warn!(shard = number, "a shard could not be told to stop");
+            }
+        }
+        let mut failed = None;
+        for thread in self.threads {
+            if let Err(cause) = thread.join() {
+                error!(%cause, "a shard failed");
+                failed = Some(cause);
+            }
+        }
+        eprint!("{}", report(&self.counters, &self.pool));
+        match failed {
+            Some(cause) => Err(cause).context("a shard failed"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The connection table of each shard, from the configuration and what the process may open.
+fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> {
+    let descriptors = socket::raise_descriptor_limit().context("cannot raise the limit of open files")?;
+    let reserved = limits::DESCRIPTORS_RESERVED + 16 * shards as u64;
+    let wanted = u64::from(config.machine.connections_max);
+    let possible = descriptors.saturating_sub(reserved);
+    if possible == 0 {
+        bail!("{descriptors} open files are too few: raise LimitNOFILE or ulimit -n");
+    }
+    if possible < wanted {
+        warn!(
+            descriptors,
+            connections_max = possible,
+            "fewer connections than connections_max: raise LimitNOFILE"
+        );
+    }
+    // The kernel spreads connections by hash, not evenly: every table has room for twice its share.
+    let total = wanted.min(possible);
+    Ok((2 * total / shards as u64).clamp(1, total) as u32)
+}
+
+fn check_locked_memory(shards: usize) -> anyhow::Result<()> {
+    let limit = socket::locked_memory_limit().context("cannot ask for the limit of locked memory")?;
+    let wanted = shards as u64 * executor::LOCKED_BYTES;
+    if limit < wanted {
+        bail!("{limit} bytes of locked memory are too few for {shards} shards: raise LimitMEMLOCK to {wanted}");
+    }
+    Ok(())
+}
+
+type Bound = (Vec<Listening>, Vec<(Protocol, SocketAddr)>);
+
+fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
+    let mut listening = Vec::new();
+    let mut addresses = Vec::new();
+    for listener in &config.listeners {
+        let first = listen_first(listener.interface, listener.port);
+        let first = first.map_err(|error| refused(listener.protocol, listener.interface, listener.port, &error))?;
+        let address = socket::local_address(first.as_fd()).context("cannot ask for a listener's address")?;
+        let mut sockets = vec![first];
+        for _ in 1..shards {
+            sockets
+                .push(socket::listen(address, First::No).with_context(|| format!("cannot listen again at {address}"))?);
+        }
+        let port = match listener.protocol {
+            Protocol::Http => Port::Http,
+            Protocol::Rtmp => Port::Rtmp,
+        };
+        listening.push(Listening { port, sockets });
+        addresses.push((listener.protocol, address));
+    }
+    if listening.is_empty() {
+        bail!("nothing to listen on: add HTTP or RTMP to config.protocols");
+    }
+    Ok((listening, addresses))
+}
+
+/// Every interface is `[::]` for both families, and `0.0.0.0` where the machine has no IPv6.
+fn listen_first(interface: Interface, port: u16) -> io::Result<OwnedFd> {
+    match interface {
+        Interface::Address(address) => socket::listen(SocketAddr::new(address, port), First::Yes),
+        Interface::Every => {
+            let both = socket::listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), First::Yes);
+            match both {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    socket::listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), First::Yes)
+                }
+                result => result,
+            }
+        }
+    }
+}
+
+fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Error) -> anyhow::Error {
+    let name = title(protocol);
+    let place = match interface {
+        Interface::Every => format!("port {port}"),
+        Interface::Address(address) => SocketAddr::new(address, port).to_string(),
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{name} cannot listen on {place}: something else does, perhaps another penstock; stop it or change the port"
+        ),
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "{name} cannot listen on {place}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("{name} cannot listen on {place}: this machine has no such address")
+        }
+        _ => anyhow::anyhow!("{name} cannot listen on {place}: {error}"),
+    }
+}
+
+/// One socket of every address.
+fn take_listeners(listening: &mut [Listening]) -> Vec<(OwnedFd, u32)> {
+    listening
+        .iter_mut()
+        .filter_map(|one| Some((one.sockets.pop()?, one.port as u32)))
+        .collect()
+}
+
+/// What the operator calls a protocol.
+pub fn title(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Rtmp => "rtmp",
+    }
+}

@@ -1,0 +1,80 @@
+//! The first frames of a publisher, kept until its track set is known: encoders send the picture before the sound, or
+//! announce a sound that never comes. So a stream starts once with all its tracks, and no viewer sees one join late.
+
+use penstock_proto::media::{Frame, Kind, Track, rescale};
+use penstock_proto::tag::demux::Demux;
+
+use crate::limits;
+
+#[derive(Debug, Default)]
+pub struct Held {
+    pub tracks: Vec<Track>,
+    pub frames: Vec<HeldFrame>,
+    /// Decode time of the earliest frame, µs of the publisher's time.
+    pub first_micros: i64,
+    last_micros: i64,
+    bytes: usize,
+}
+
+/// A frame of its own.
+#[derive(Debug)]
+pub struct HeldFrame {
+    track: u32,
+    dts: i64,
+    offset: i32,
+    key: bool,
+    data: Vec<u8>,
+}
+
+impl HeldFrame {
+    pub fn lend(&self) -> Frame<'_> {
+        Frame {
+            track: self.track,
+            dts: self.dts,
+            offset: self.offset,
+            key: self.key,
+            data: &self.data,
+        }
+    }
+}
+
+impl Held {
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub fn keep(&mut self, frame: &Frame<'_>) {
+        let Some(track) = self.tracks.iter().find(|track| track.id == frame.track) else {
+            return;
+        };
+        let micros = rescale(frame.dts, track.timescale, 1_000_000);
+        if self.frames.is_empty() {
+            (self.first_micros, self.last_micros) = (micros, micros);
+        }
+        self.first_micros = self.first_micros.min(micros);
+        self.last_micros = self.last_micros.max(micros);
+        self.bytes += frame.data.len();
+        self.frames.push(HeldFrame {
+            track: frame.track,
+            dts: frame.dts,
+            offset: frame.offset,
+            key: frame.key,
+            data: frame.data.to_vec(),
+        });
+    }
+
+    /// Whether to wait no longer.
+    pub fn is_enough(&self, demux: &Demux) -> bool {
+        if self.frames.is_empty() {
+            return false;
+        }
+        let announced = demux.announced();
+        let span = self.last_micros - self.first_micros;
+        if announced.video.is_none() && announced.audio.is_none() {
+            let has = |kind| self.tracks.iter().any(|track| track.kind() == kind);
+            let both = has(Kind::Video) && has(Kind::Audio);
+            return both || span >= limits::START_HOLD_UNANNOUNCED_MICROS || self.bytes >= limits::START_HOLD_BYTES;
+        }
+        demux.is_complete() || span >= limits::START_HOLD_MICROS || self.bytes >= limits::START_HOLD_BYTES
+    }
+}

@@ -1,0 +1,245 @@
+//! One stream at its home shard: the ring's only writer, the muxers of its feeds, its publisher's comings and goings
+//! (DESIGN.md 4.1, 4.2).
+//!
+//! Frames come in by [`Stream::push`], go to the ring with exact times, and to each muxer while somebody watches.
+//! Nothing is muxed for nobody. A stream that its publisher left waits `grace` for its return and ends then.
+//!
+//! Owned by one shard; other shards see its feeds and read its ring.
+
+mod frames;
+mod held;
+mod packaged;
+mod timeline;
+
+use std::sync::Arc;
+
+use penstock_proto::dtsc::wire::packet;
+use penstock_proto::media::{Break, Frame, Kind, Track, rescale};
+use penstock_proto::tag::demux::{Demux, Item, MessageKind};
+use penstock_shard::connection::ConnId;
+use penstock_shard::pool::Pool;
+use penstock_shard::ring::{self, RingError, State, flags};
+use penstock_shard::sys::clock;
+
+use crate::config;
+use crate::counters::AppCounters;
+use crate::limits;
+use crate::messages::{ClaimId, Open, Opening};
+use crate::names::StreamName;
+use crate::registry::{self, Packaging};
+
+use held::Held;
+pub use packaged::{Fate, Packaged};
+use timeline::Timeline;
+
+/// Source numbers of clock points: by arrival.
+const CLOCK_ARRIVAL: u8 = 1;
+
+#[derive(Debug)]
+pub struct Stream {
+    pub name: StreamName,
+    pub settings: config::Stream,
+    lag_max_micros: u64,
+    pub publisher: Option<Publisher>,
+    ring: ring::Writer,
+    reader: ring::Reader,
+    /// In force, with the stream's own generations.
+    tracks: Vec<Track>,
+    /// Track sets with the sequence from which each was in force, oldest first.
+    track_sets: Vec<(u64, Vec<Track>)>,
+    timeline: Timeline,
+    phase: Phase,
+    pub feeds: Vec<Packaged>,
+    /// Viewers' questions that wait for the first track set.
+    pub opens: Vec<Open>,
+    /// When the publisher left, µs of the shard's clock.
+    pub gone_since: Option<u64>,
+    segment_start: Option<SegmentStart>,
+    clock_observed_at: u64,
+    rate: Rate,
+    payload: Vec<u8>,
+}
+
+/// Who publishes.
+#[derive(Debug)]
+pub struct Publisher {
+    pub claim: ClaimId,
+    /// Its connection; none for the built-in clip.
+    pub conn: Option<ConnId>,
+    pub demux: Demux,
+    pub frames: u64,
+    pub bytes: u64,
+    pub since: u64,
+}
+
+impl Publisher {
+    pub fn new(claim: ClaimId, conn: Option<ConnId>, now: u64) -> Self {
+        Publisher {
+            claim,
+            conn,
+            demux: Demux::new(),
+            frames: 0,
+            bytes: 0,
+            since: now,
+        }
+    }
+}
+
+/// How far a publisher's start is.
+#[derive(Debug)]
+enum Phase {
+    /// Frames are held until the track set is known.
+    Starting(Held),
+    Running,
+}
+
+#[derive(Debug)]
+struct SegmentStart {
+    micros: i64,
+    tracks: Vec<ring::TrackStart>,
+}
+
+/// Payload bytes a second, over about two seconds.
+#[derive(Debug, Default)]
+struct Rate {
+    since: u64,
+    bytes: u64,
+    bytes_per_second: u64,
+}
+
+impl Rate {
+    fn add(&mut self, now: u64, bytes: usize) {
+        self.bytes += bytes as u64;
+        let elapsed = now.saturating_sub(self.since);
+        if elapsed >= 2_000_000 {
+            self.bytes_per_second = self.bytes * 1_000_000 / elapsed;
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+}
+
+impl Stream {
+    pub fn create(
+        name: StreamName,
+        settings: config::Stream,
+        lag_max_micros: u64,
+        publisher: Publisher,
+        pool: &Arc<Pool>,
+    ) -> Result<Stream, RingError> {
+        let config = ring::Config {
+            window_micros: u64::from(settings.window_millis) * 1000,
+            bytes_max: limits::RING_BYTES_MAX,
+            segment_number_first: 0,
+        };
+        let ring = ring::Writer::create(pool, config)?;
+        let reader = ring.reader();
+        let since = publisher.since;
+        Ok(Stream {
+            name,
+            settings,
+            lag_max_micros,
+            publisher: Some(publisher),
+            ring,
+            reader,
+            tracks: Vec::new(),
+            track_sets: Vec::new(),
+            timeline: Timeline::default(),
+            phase: Phase::Starting(Held::default()),
+            feeds: Vec::new(),
+            opens: Vec::new(),
+            gone_since: None,
+            segment_start: None,
+            clock_observed_at: 0,
+            rate: Rate {
+                since,
+                ..Rate::default()
+            },
+            payload: Vec::new(),
+        })
+    }
+
+    /// Whether viewers can be answered: the track set is known.
+    pub fn is_running(&self) -> bool {
+        !self.track_sets.is_empty()
+    }
+
+    /// How long viewers are held for a publisher's return.
+    pub fn grace_micros(&self) -> u64 {
+        u64::from(self.settings.grace_millis) * 1000
+    }
+
+    pub fn bytes_per_second(&self) -> u64 {
+        self.rate.bytes_per_second
+    }
+
+    /// One media message of the publisher. What cannot be read is counted and skipped.
+    pub fn push(&mut self, now: u64, kind: MessageKind, timestamp: u32, body: &[u8], counters: &AppCounters) {
+        let Some(mut publisher) = self.publisher.take() else {
+            return;
+        };
+        if publisher.demux.push(kind, timestamp, body).is_err() {
+            counters.bad_messages.add(1);
+        }
+        let mut demux = std::mem::take(&mut publisher.demux);
+        loop {
+            // A break changes the demuxer's tracks, which are read after the item's borrow has ended.
+            let change = match demux.poll() {
+                None => break,
+                Some(Item::Frame(frame)) => {
+                    publisher.frames += 1;
+                    publisher.bytes += frame.data.len() as u64;
+                    self.rate.add(now, frame.data.len());
+                    self.take_frame(&frame, counters);
+                    None
+                }
+                Some(Item::Break(kind)) => Some(kind),
+                Some(Item::Metadata) => None,
+            };
+            if let Some(kind) = change {
+                self.take_break(kind, demux.tracks(), counters);
+            }
+        }
+        if let Phase::Starting(held) = &self.phase
+            && held.is_enough(&demux)
+        {
+            self.start(counters);
+        }
+        publisher.demux = demux;
+        self.publisher = Some(publisher);
+        self.observe_clock(now);
+    }
+
+    fn take_frame(&mut self, frame: &Frame<'_>, counters: &AppCounters) {
+        match &mut self.phase {
+            Phase::Starting(held) => held.keep(frame),
+            Phase::Running => self.append(frame, counters),
+        }
+    }
+
+    fn take_break(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
+        if let Phase::Starting(held) = &mut self.phase {
+            if kind == Break::TrackSet || held.is_empty() {
+                held.tracks = tracks.to_vec();
+                return;
+            }
+            // What is held belongs before the break.
+            self.start(counters);
+        }
+        if kind == Break::TimeJump {
+            self.timeline.jumped();
+        }
+        self.enter_tracks(kind, tracks, counters);
+    }
+
+    /// The track set is known: what was held goes in, behind a break if another publisher was here before.
+    fn start(&mut self, counters: &AppCounters) {
+        let Phase::Starting(held) = std::mem::replace(&mut self.phase, Phase::Running) else {
+            return;
+        };
+        self.timeline.begin(held.first_micros);
+        self.enter_tracks(Break::Publisher, &held.tracks, counters);
+        for frame in &held.frames {
+            self.append(&frame.lend(), counters);
+        }
+    }
+}
