@@ -23,7 +23,7 @@ pub mod vp8;
 pub mod vp9;
 
 #[cfg(test)]
-mod cases;
+pub(crate) mod cases;
 mod error;
 #[cfg(test)]
 mod fuzz;

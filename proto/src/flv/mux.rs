@@ -33,13 +33,10 @@ impl Mux {
         self.tracks.iter().any(|track| track.kind() == kind)
     }
 
-    /// Metadata, then the sequence headers: each a tag.
+    /// Metadata, then the sequence headers: each a tag. Metadata have time 0 wherever they stand: at any other ffmpeg
+    /// takes them for a subtitle track.
     fn headers(&self, timestamp: u32, mut push: impl FnMut(&mut dyn FnMut(&mut Vec<u8>))) {
-        push(&mut |out| {
-            emit_tag(TagHeader::SCRIPT, timestamp, out, |out| {
-                mux::metadata(&self.tracks, out)
-            })
-        });
+        push(&mut |out| emit_tag(TagHeader::SCRIPT, 0, out, |out| mux::metadata(&self.tracks, out)));
         for track in &self.tracks {
             push(&mut |out| {
                 let begin = out.len();

@@ -102,8 +102,11 @@ pub(super) mod tests {
     use super::super::wire::emit_tag;
     use super::*;
 
+    /// Kind, time and body.
+    pub type OwnedTag = (MessageKind, u32, Vec<u8>);
+
     /// A small file with something of everything, and its tags.
-    pub fn file() -> (Vec<u8>, Vec<(MessageKind, u32, Vec<u8>)>) {
+    pub fn file() -> (Vec<u8>, Vec<OwnedTag>) {
         let mut out = b"FLV\x01\x05\0\0\0\x0bxx\0\0\0\0".to_vec();
         let tags = vec![
             (MessageKind::Script, 0, b"\x02\0\x0aonMetaData".to_vec()),
@@ -129,7 +132,7 @@ pub(super) mod tests {
         (out, tags)
     }
 
-    pub fn read(reader: &mut Reader, found: &mut Vec<(MessageKind, u32, Vec<u8>)>) -> Result<(), Error> {
+    pub fn read(reader: &mut Reader, found: &mut Vec<OwnedTag>) -> Result<(), Error> {
         while let Some(tag) = reader.next_tag()? {
             found.push((tag.kind, tag.timestamp, tag.body.to_vec()));
         }

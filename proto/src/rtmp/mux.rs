@@ -4,7 +4,8 @@
 //!
 //! Invariants: a record is one whole message; each begins with format 0 and its absolute time on a chunk stream of its
 //! kind, in chunks of [`PLAY_CHUNK_BYTES`], so that a player can be put in front of any record, whatever it got before.
-//! Joins are video keyframes, without video one audio frame a second; a join header has the time of its join.
+//! Joins are video keyframes, without video one audio frame a second; the sequence headers before a join have its time,
+//! metadata have time 0: of any other, ffmpeg's reader makes a stream of text.
 
 use crate::media::{self, Break, Frame, Kind, Records, Track, Verdict};
 use crate::tag::{self, MessageKind};
@@ -91,7 +92,7 @@ impl Mux {
         let timestamp = tag::mux::timestamp(track, frame.dts);
         if std::mem::take(&mut self.renewed) {
             for (kind, body) in &self.setup {
-                let message = self.message(*kind, timestamp);
+                let message = self.setup_message(*kind, timestamp);
                 out.push(false, frame.dts, track.timescale, |out| {
                     write_message(message, PLAY_CHUNK_BYTES, body, out);
                 });
@@ -108,6 +109,13 @@ impl Mux {
         out.push(join, frame.dts, track.timescale, |out| {
             write_message(message, PLAY_CHUNK_BYTES, body, out);
         });
+    }
+
+    fn setup_message(&self, kind: MessageKind, timestamp: u32) -> Message {
+        match kind {
+            MessageKind::Script => self.message(kind, 0),
+            _ => self.message(kind, timestamp),
+        }
     }
 
     fn message(&self, kind: MessageKind, timestamp: u32) -> Message {
@@ -158,7 +166,7 @@ impl media::Mux for Mux {
 
     fn join_header(&self, out: &mut Vec<u8>) {
         for (kind, body) in &self.setup {
-            write_message(self.message(*kind, self.joined), PLAY_CHUNK_BYTES, body, out);
+            write_message(self.setup_message(*kind, self.joined), PLAY_CHUNK_BYTES, body, out);
         }
     }
 }

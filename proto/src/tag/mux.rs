@@ -7,7 +7,7 @@ use super::MessageKind;
 use super::amf0::Value;
 use super::wire::{Audio, AudioCodec, AudioPacket, FrameType, SoundFormat, Video, VideoCodec, VideoPacket};
 use crate::codec::opus;
-use crate::media::{Codec, Format, Frame, Kind, Track};
+use crate::media::{Codec, Format, Frame, Kind, Track, rescale};
 
 /// Whether a body can carry frames of `track`.
 pub fn carries(track: &Track) -> bool {
@@ -34,7 +34,7 @@ pub fn message_kind(track: &Track) -> MessageKind {
     }
 }
 
-/// Decode time of a message in ms, to the nearest; wraps at 32 bits.
+/// Decode time of a message in ms, rounded to the nearest; wraps at 32 bits.
 pub fn timestamp(track: &Track, dts: i64) -> u32 {
     millis(track, dts) as u32
 }
@@ -208,7 +208,12 @@ fn audio_codec(track: &Track, number: Option<u8>) -> AudioCodec {
         AudioCodec::Legacy(SoundFormat {
             id,
             rate,
-            bits: if bits == 8 { 8 } else { 16 },
+            // G.711 is written as 16 bits: what it is when decoded.
+            bits: if bits == 8 && id == SoundFormat::PCM_LITTLE {
+                8
+            } else {
+                16
+            },
             channels: if channels == 1 { 1 } else { 2 },
         })
     };
@@ -246,12 +251,149 @@ fn has_record(codec: Codec) -> bool {
     matches!(codec, Codec::Aac | Codec::Opus | Codec::Flac)
 }
 
-/// To the nearest, half upwards: what encoders write that count in samples themselves.
+/// Rounded to the nearest, as ffmpeg and its kin round: a publisher's ms come out as they came in.
 fn millis(track: &Track, ticks: i64) -> i64 {
-    (track.rescale(ticks, 2_000) + 1).div_euclid(2)
+    rescale(ticks.saturating_mul(2), track.timescale, 1000).saturating_add(1) >> 1
 }
 
 /// `SoundRate` 0 to 3.
 const PCM_RATES: [u32; 4] = [5_512, 11_025, 22_050, 44_100];
 
 const AV1_TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::cases::{self, hex};
+    use crate::tag::amf0;
+    use crate::tag::{Demux, Item};
+
+    fn track(codec: Codec, record: &str) -> Track {
+        let (timescale, format) = match codec.kind() {
+            Kind::Audio => (
+                48_000,
+                Format::Audio {
+                    sample_rate: 48_000,
+                    channels: 2,
+                    sample_bits: 16,
+                },
+            ),
+            _ => (
+                90_000,
+                Format::Video {
+                    width: 64,
+                    height: 36,
+                    frame_rate: 25.0,
+                },
+            ),
+        };
+        Track {
+            id: 1,
+            generation: 0,
+            codec,
+            timescale,
+            codec_data: hex(record),
+            bitrate_hint: 0,
+            format,
+        }
+    }
+
+    /// Codec, its record, a frame, and how the bodies of both begin.
+    type Case = (Codec, &'static str, &'static str, &'static [u8], &'static [u8]);
+
+    #[test]
+    fn bodies_have_their_heads_and_come_back_equal() {
+        let nal = "0000000165";
+        let cases: [Case; 9] = [
+            (Codec::H264, cases::AVCC_HIGH, nal, b"\x17\0\0\0\0", b"\x17\x01\0\0\x28"),
+            (Codec::Hevc, cases::HVCC_MAIN, nal, b"\x90hvc1", b"\x91hvc1\0\0\x28"),
+            (
+                Codec::Av1,
+                cases::AV1C,
+                &cases::AV1_UNIT[4..],
+                b"\x90av01",
+                b"\x91av01\x12\0",
+            ),
+            (Codec::Vp9, cases::VPCC, cases::VP9_KEY, b"\x90vp09\0", b"\x91vp09"),
+            (Codec::Aac, "1190", "01", b"\xaf\0", b"\xaf\x01"),
+            (Codec::Opus, cases::OPUS_HEAD, "f8", b"\x90Opus", b"\x91Opus"),
+            (Codec::Opus, "", "f8", b"\x90OpusOpusHead", b"\x91Opus"),
+            (Codec::Ac3, "", cases::AC3, b"", b"\x91ac-3"),
+            (Codec::Mp3, "", cases::MP3, b"", b"\x2f"),
+        ];
+        for (codec, record, data, header_head, frame_head) in cases {
+            let (track, data) = (track(codec, record), hex(data));
+            let audio = track.kind() == Kind::Audio;
+            let reorders = matches!(codec, Codec::H264 | Codec::Hevc);
+            let frame = Frame {
+                track: 1,
+                dts: i64::from(track.timescale),
+                offset: if reorders { 3600 } else { 0 },
+                key: true,
+                data: &data,
+            };
+            for number in [None, Some(2)] {
+                let (mut header, mut body) = (Vec::new(), Vec::new());
+                let has_header = sequence_header_as(&track, number, &mut header);
+                frame_body_as(&track, number, &frame, &mut body);
+                assert_eq!(has_header, !header_head.is_empty());
+                if number.is_none() {
+                    assert!(header.starts_with(header_head), "{codec:?} {header:02x?}");
+                    assert!(body.starts_with(frame_head), "{codec:?} {body:02x?}");
+                }
+                let mut demux = Demux::new();
+                let kind = message_kind(&track);
+                demux.push(kind, 1000, &header).unwrap();
+                while demux.poll().is_some() {}
+                demux.push(kind, timestamp(&track, frame.dts), &body).unwrap();
+                let found = &demux.tracks()[0];
+                assert_eq!(found.codec, codec);
+                assert!(found.codec_data == track.codec_data || record.is_empty());
+                let second = i64::from(found.timescale);
+                let mut frames = 0;
+                while let Some(item) = demux.poll() {
+                    let Item::Frame(again) = item else { continue };
+                    assert_eq!((again.data, again.dts, again.offset), (&data[..], second, frame.offset));
+                    assert!(again.key || audio);
+                    frames += 1;
+                }
+                assert_eq!(frames, 1, "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn metadata_names_codecs_and_no_duration() {
+        for (codec, expected) in [(Codec::H264, 7.0), (Codec::Hevc, f64::from(0x6876_6331))] {
+            let mut out = Vec::new();
+            metadata(&[track(Codec::Aac, "1190"), track(codec, "")], &mut out);
+            let values = amf0::parse_all(&out).unwrap();
+            assert_eq!(values[0].as_str(), Some("onMetaData"));
+            let number = |name| values[1].member(name).and_then(Value::as_number);
+            assert_eq!(
+                (number("videocodecid"), number("audiocodecid")),
+                (Some(expected), Some(10.0))
+            );
+            assert_eq!((number("width"), number("framerate")), (Some(64.0), Some(25.0)));
+            assert_eq!(values[1].member("stereo"), Some(&Value::Boolean(true)));
+            assert_eq!(values[1].member("duration"), None);
+            let encoder = values[1].member("encoder").and_then(Value::as_str).unwrap();
+            assert!(encoder.starts_with("penstock "));
+        }
+    }
+
+    #[test]
+    fn what_a_head_cannot_say_is_not_carried() {
+        assert!(!carries(&track(Codec::Json, "")));
+        // 48 kHz PCM.
+        assert!(!carries(&track(Codec::Pcm, "")));
+        assert!(carries(&track(Codec::Vp8, "")));
+        let tracks = [
+            track(Codec::Json, ""),
+            track(Codec::Aac, "1190"),
+            track(Codec::Opus, ""),
+        ];
+        let (video, audio) = select(&tracks);
+        assert_eq!((video, audio.map(|track| track.codec)), (None, Some(Codec::Aac)));
+    }
+}

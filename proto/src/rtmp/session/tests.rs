@@ -9,6 +9,10 @@ use super::*;
 use crate::tag::MessageKind;
 use crate::tag::amf0::Value;
 
+mod whole;
+
+pub(in super::super) use whole::dialogues;
+
 const SEED: u64 = 11;
 
 /// One of our outputs, owned.
@@ -793,144 +797,6 @@ fn errors_name_their_place_and_close() {
     let offset = input.len() as u64;
     assert_eq!(feed(&mut session, 0, &input), Err(Error::NotConnected { offset }));
     assert!(session.is_closed() && session.poll_output().is_none());
-}
-
-/// The inputs of the flows above, as their clients sent them.
-pub(in super::super) fn dialogues() -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
-    for form in [Form::Simple, Form::Digest(Scheme::Zero), Form::Digest(Scheme::One)] {
-        let mut pair = publisher(Options {
-            form,
-            ..Options::default()
-        });
-        pair.run();
-        pair.session.accept_publish();
-        pair.settle();
-        pair.send(MessageKind::Script, 0, b"script");
-        pair.send(MessageKind::Video, 0x0100_0000, &[5; 9000]);
-        pair.send(MessageKind::Audio, 0x0100_0001, &[6; 100]);
-        pair.control(Control::WindowAckSize(16_384));
-        pair.control(Control::PingRequest(1));
-        pair.send(MessageKind::Video, 40, &[7; 5000]);
-        let mut end = Vec::new();
-        pair.client.send_end(&mut end);
-        pair.to_server.extend(end);
-        pair.run();
-        all.push(pair.sent);
-    }
-    let mut pair = playing();
-    for (name, on) in [
-        ("pause", true),
-        ("seek", true),
-        ("pause", false),
-        ("xsbwtest", true),
-        ("getStreamLength", true),
-    ] {
-        pair.command(1, name, 3.0, vec![Value::Null, on.into(), 0.0.into()]);
-    }
-    pair.control(Control::BufferLength {
-        stream: 1,
-        millis: 3000,
-    });
-    pair.command(0, "deleteStream", 0.0, vec![Value::Null, 1.0.into()]);
-    all.push(pair.sent);
-    all
-}
-
-#[test]
-fn any_cut_of_the_input_gives_the_same_outputs_also_across_export() {
-    let mut random: u64 = 0x5EED;
-    let mut next = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
-    for input in dialogues() {
-        let whole = join(feed(&mut Session::new(0, SEED), 0, &input).unwrap());
-        assert!(whole.len() > 5);
-        for round in 0..12 {
-            let longest = [1, 3, 20, 200, 2000, 20_000][round % 6];
-            let exports = round >= 6;
-            let mut session = Session::new(0, SEED);
-            let mut said = Vec::new();
-            let mut rest = input.as_slice();
-            while !rest.is_empty() {
-                let cut = rest.len().min(1 + next(longest) as usize);
-                said.extend(feed(&mut session, 0, &rest[..cut]).unwrap());
-                rest = &rest[cut..];
-                if exports {
-                    session = moved(&session);
-                }
-            }
-            assert_eq!(join(said), whole, "cuts up to {longest}");
-        }
-    }
-}
-
-/// The session after a move, which loses nothing.
-fn moved(session: &Session) -> Session {
-    let mut bytes = Vec::new();
-    session.export(&mut bytes);
-    let session = Session::import(&bytes).unwrap();
-    let mut again = Vec::new();
-    session.export(&mut again);
-    assert_eq!(again, bytes);
-    session
-}
-
-#[test]
-fn a_pending_decision_moves_with_the_session() {
-    for play in [false, true] {
-        let client = match play {
-            true => Client::play(Options::default(), "live", "", "cam"),
-            false => Client::publish(Options::default(), "live", "", "cam"),
-        };
-        let mut pair = Pair::new(client);
-        pair.run();
-        pair.session = moved(&pair.session);
-        assert!(pair.session.awaits_decision());
-        match play {
-            true => pair.session.accept_play(),
-            false => pair.session.accept_publish(),
-        }
-        pair.settle();
-        let expected = if play { "playing 1" } else { "publishing 1" };
-        assert!(codes(&pair.heard).contains(&expected.to_owned()));
-        pair.session = moved(&pair.session);
-        pair.session.play_stopped(StopReason::ServerClosing);
-        pair.session.publish_stopped(StopReason::Replaced);
-        pair.settle();
-        assert!(pair.session.is_closed());
-        moved(&pair.session);
-    }
-}
-
-#[test]
-fn no_beginning_or_damage_of_an_export_is_imported_as_something_that_panics() {
-    let mut pair = publishing();
-    let mut half = Vec::new();
-    pair.client.send_media(MessageKind::Video, 5, &[1; 6000], &mut half);
-    feed(&mut pair.session, 0, &half[..5000]).unwrap();
-    let mut whole = Vec::new();
-    pair.session.export(&mut whole);
-    for end in 0..whole.len() {
-        assert!(Session::import(&whole[..end]).is_err());
-    }
-    for at in 0..whole.len().min(400) {
-        for bit in 0..8 {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 1 << bit;
-            if let Ok(mut session) = Session::import(&damaged) {
-                drop(feed(&mut session, 0, &half[5000..]));
-            }
-        }
-    }
-    whole.push(0);
-    assert!(matches!(
-        Session::import(&whole),
-        Err(super::super::ImportError::Invalid { .. })
-    ));
 }
 
 #[test]

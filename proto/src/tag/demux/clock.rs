@@ -173,7 +173,8 @@ impl VideoClock {
 #[derive(Debug, Default)]
 pub(super) struct AudioClock {
     last: Option<i64>,
-    next: i64,
+    /// Where counting says that the next frame is; None when its stamp decides.
+    next: Option<i64>,
 }
 
 impl AudioClock {
@@ -181,30 +182,30 @@ impl AudioClock {
     /// when counting and stamps had come apart.
     pub fn tick(&mut self, wanted: i64, samples: u32, rate: u32) -> Time {
         let drift_max = i64::from(samples).max(i64::from(rate) * AUDIO_DRIFT_MILLIS / 1000);
-        let (dts, moved) = match self.last {
-            None => (wanted, 0),
-            Some(_) if (wanted - self.next).abs() <= drift_max => (self.next, 0),
-            Some(last) => (wanted.max(last + 1), wanted - self.next),
+        let earliest = self.last.map_or(wanted, |last| wanted.max(last + 1));
+        let (dts, moved) = match self.next {
+            None => (earliest, 0),
+            Some(next) if (wanted - next).abs() <= drift_max => (next, 0),
+            Some(next) => (earliest, wanted - next),
         };
         self.last = Some(dts);
-        self.next = dts + i64::from(samples.max(1));
+        self.next = Some(dts + i64::from(samples.max(1)));
         Time { dts, moved }
     }
 
     /// The next frame is placed where its stamp says.
     pub fn restart(&mut self) {
-        if let Some(last) = self.last {
-            self.next = last + 1;
-        }
+        self.next = None;
     }
 }
 
-/// `millis` and `nanos` beyond them, in `rate` ticks a second, rounded down.
+/// `millis` and `nanos` beyond them, in `rate` ticks a second. Rounded up, so that rounding the ticks down gives the
+/// same millisecond again.
 pub(super) fn ticks(millis: i64, nanos: u32, rate: u32) -> i64 {
     if nanos == 0 {
-        return rescale(millis, 1000, rate);
+        return -rescale(-millis, 1000, rate);
     }
-    rescale(millis * 1_000_000 + i64::from(nanos), 1_000_000_000, rate)
+    -rescale(-(millis * 1_000_000 + i64::from(nanos)), 1_000_000_000, rate)
 }
 
 fn unwrap(timestamp: u32, reference: i64) -> i64 {
@@ -326,7 +327,7 @@ mod tests {
         let early = clock.tick(0, 1024, 48_000);
         assert_eq!(early.dts, ahead.dts + 1);
         clock.restart();
-        assert_eq!(clock.tick(early.dts + 5000, 1024, 48_000).dts, early.dts + 5000);
+        assert_eq!(clock.tick(early.dts + 50, 1024, 48_000).dts, early.dts + 50);
     }
 
     #[test]
@@ -347,6 +348,8 @@ mod tests {
     fn nanoseconds_refine() {
         assert_eq!(ticks(10, 0, 90_000), 900);
         assert_eq!(ticks(10, 500_000, 90_000), 945);
-        assert_eq!(ticks(-1, 0, 44_100), -45);
+        for millis in -100..100 {
+            assert_eq!(rescale(ticks(millis, 0, 44_100), 44_100, 1000), millis);
+        }
     }
 }

@@ -328,11 +328,6 @@ impl Demux {
 
     fn audio_frame(&mut self, index: usize, wanted: i64, samples: u32, data: &[u8]) {
         let track = &self.tracks[index];
-        let LineClock::Audio(clock) = &mut self.lines[index].clock else {
-            unreachable!("an audio track has an audio clock")
-        };
-        let time = clock.tick(wanted, samples, track.timescale);
-        self.counters.reanchors += u64::from(time.moved != 0);
         let begin = self.buffer.len();
         match track.format {
             Format::Audio { sample_bits: 16, .. } if track.codec == Codec::Pcm => {
@@ -340,12 +335,22 @@ impl Demux {
             }
             _ => self.buffer.extend_from_slice(data),
         }
+        let range = begin..self.buffer.len();
+        if range.is_empty() {
+            self.counters.empty_bodies += 1;
+            return;
+        }
+        let LineClock::Audio(clock) = &mut self.lines[index].clock else {
+            unreachable!("an audio track has an audio clock")
+        };
+        let time = clock.tick(wanted, samples, track.timescale);
+        self.counters.reanchors += u64::from(time.moved != 0);
         self.pending.push_back(Pending::Frame {
             track: track.id,
             dts: time.dts,
             offset: 0,
             key: true,
-            range: begin..self.buffer.len(),
+            range,
         });
         self.counters.frames += 1;
     }

@@ -97,7 +97,9 @@ pub(super) fn from_frame(codec: Codec, data: &[u8], stated: (u32, u32, u32)) -> 
             // The stereo bit of the packet's first byte (RFC 6716, 3.1).
             audio(codec, OPUS_RATE, 1 + u32::from(data.first()? >> 2 & 1), 16)
         }
-        Codec::Alaw | Codec::Ulaw | Codec::Pcm => audio(codec, rate, channels, bits),
+        // The size bit means the decoded samples here, if anything.
+        Codec::Alaw | Codec::Ulaw => audio(codec, rate, channels, 8),
+        Codec::Pcm => audio(codec, rate, channels, bits),
         Codec::Vp8 => {
             let frame = vp8::KeyFrame::parse(data).ok()?;
             video(codec, Vec::new(), Some((frame.width, frame.height, 0.0)))

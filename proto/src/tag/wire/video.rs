@@ -202,8 +202,10 @@ impl<'a> Video<'a> {
                 panic!("legacy bodies know no such packet")
             }
         };
-        out.push(packet_type);
-        out.extend_from_slice(&si24(composition_millis));
+        if self.codec.is_reordered() {
+            out.push(packet_type);
+            out.extend_from_slice(&si24(composition_millis));
+        }
         out.extend_from_slice(data);
     }
 }
