@@ -169,19 +169,19 @@ pub struct Feed {
     pool: Arc<Pool>,
     root: BlockId,
     at: usize,
-    data: Log,
+    records: Log,
     index: Log,
 }
 
 impl Feed {
     /// After the newest record.
     pub fn head(&self) -> u64 {
-        self.data.head()
+        self.records.head()
     }
 
     /// Start of the kept window: a cursor below it is too slow.
     pub fn tail(&self) -> u64 {
-        self.data.tail()
+        self.records.tail()
     }
 
     pub fn is_ended(&self) -> bool {
@@ -301,7 +301,7 @@ impl Feed {
         // SeqCst on both, as on the writer's tail and its look at the claims: either the writer sees this claim before it
         // gives blocks back, or this sees the tail that the writer gives them back for.
         released.store(position, Ordering::SeqCst);
-        let tail = self.data.tail();
+        let tail = self.records.tail();
         if tail <= position {
             return Ok(());
         }
@@ -336,18 +336,18 @@ impl Feed {
             released <= position,
             "shard {shard} sends from {position} and has released {released}"
         );
-        self.data.span(position, end)
+        self.records.span(position, end)
     }
 
     /// Says, before a `sendfile`, that the block of `position` is sent so. The caller has claimed `position`.
     pub fn mark_sendfile(&self, position: u64) {
-        assert!(self.data.floor() <= position && position < self.head());
-        self.pool.mark_sendfile(self.data.block_at(position));
+        assert!(self.records.floor() <= position && position < self.head());
+        self.pool.mark_sendfile(self.records.block_at(position));
     }
 
     /// Copies bytes out; false when they are not, or no longer, there, and then `to` is garbage.
     pub fn copy_out(&self, position: u64, to: &mut [u8]) -> bool {
-        self.data.copy_out(position, to)
+        self.records.copy_out(position, to)
     }
 
     /// Asks for a doorbell at each publication. The caller looks at [`Feed::head`] after it and before it sleeps.
@@ -406,7 +406,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.data.free_all();
+        self.records.free_all();
         self.index.free_all();
         self.pool.free(self.root, Dirty::Plain);
     }

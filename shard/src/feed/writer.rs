@@ -16,8 +16,9 @@ use crate::pool::limits::BLOCK_BYTES;
 use crate::pool::log::{Full, LogWriter};
 
 use super::limits::{
-    AT_DATA, AT_INDEX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CLAIMED_BYTES_MAX, DATA_BLOCKS_MAX, HEADER_BYTES_MAX,
-    HEADERS_BYTES, INDEX_BLOCKS_MAX, JOINS_KEPT_MAX, JOINS_MAX, SHARDS_MAX, WINDOW_BYTES_MAX, WINDOW_EXCESS_MAX,
+    AT_INDEX, AT_RECORDS, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CLAIMED_BYTES_MAX, ENTRIES_HELD_MAX, HEADER_BYTES_MAX,
+    HEADERS_BYTES, INDEX_BLOCKS_MAX, JOINS_KEPT_MAX, JOINS_MAX, RECORD_BLOCKS_MAX, RECORDS_KEPT_MAX, SHARDS_MAX,
+    WINDOW_BYTES_MAX, WINDOW_EXCESS_MAX,
 };
 use super::{
     AT_ENDED, AT_EVICT_BELOW, AT_HEADERS_TAIL, AT_JOINS_END, AT_JOINS_FIRST, AT_MAGIC, AT_SUBSCRIBERS, AT_VERSION,
@@ -29,7 +30,7 @@ use super::{
 pub struct Writer {
     feed: Arc<Feed>,
     config: Config,
-    data: LogWriter,
+    records: LogWriter,
     index: LogWriter,
     /// Join points in the window, oldest first: what is kept starts at one.
     joins: VecDeque<Join>,
@@ -57,13 +58,13 @@ impl Writer {
             })
         })?;
         let at = pool.offset_of(root);
-        let data = LogWriter::create(pool, at + AT_DATA, DATA_BLOCKS_MAX);
+        let records = LogWriter::create(pool, at + AT_RECORDS, RECORD_BLOCKS_MAX);
         let index = LogWriter::create(pool, at + AT_INDEX, INDEX_BLOCKS_MAX);
         let feed = Feed {
             pool: Arc::clone(pool),
             root,
             at,
-            data: data.log().clone(),
+            records: records.log().clone(),
             index: index.log().clone(),
         };
         for word in [
@@ -84,7 +85,7 @@ impl Writer {
         Ok(Writer {
             feed: Arc::new(feed),
             config,
-            data,
+            records,
             index,
             joins: VecDeque::new(),
             joins_end: 0,
@@ -124,7 +125,7 @@ impl Writer {
         }
         // Whoever sees the head finds its records in the index; whoever sees a join point sees its record.
         self.index.publish();
-        self.data.publish();
+        self.records.publish();
         if self.joins_end != joins_end_before {
             self.feed.word(AT_JOINS_END).store(self.joins_end, Ordering::Release);
         }
@@ -142,7 +143,12 @@ impl Writer {
     pub fn reclaim(&mut self) {
         let keep = self.keep_from();
         if keep > self.feed.tail() {
-            self.data.advance_tail(keep);
+            self.records.advance_tail(keep);
+        }
+        let block_bytes = BLOCK_BYTES as u64;
+        let keep_block = keep - keep % block_bytes;
+        if keep_block == self.records.floor() {
+            return; // no block to give back, so claims do not matter
         }
         // Between the tail and the look at the claims: pairs with `Feed::claim`.
         fence(Ordering::SeqCst);
@@ -151,23 +157,24 @@ impl Writer {
             .min()
             .unwrap_or(u64::MAX);
         let held = keep.min(released);
-        self.data.release_below(held);
+        self.records.release_below(held);
         self.release_index(held);
-        let block_bytes = BLOCK_BYTES as u64;
-        let claimed = keep - keep % block_bytes - self.data.floor();
+        let claimed = keep_block - self.records.floor();
         let claimed_max = self.config.claimed_bytes_max.min(CLAIMED_BYTES_MAX);
-        if claimed > claimed_max {
-            let below = keep - claimed_max;
-            if below > self.feed.evict_below() {
-                self.feed.word(AT_EVICT_BELOW).store(below, Ordering::Release);
-            }
+        let below = match self.entries_held() > ENTRIES_HELD_MAX {
+            true => keep,
+            false if claimed > claimed_max => keep - claimed_max,
+            false => return,
+        };
+        if below > self.feed.evict_below() {
+            self.feed.word(AT_EVICT_BELOW).store(below, Ordering::Release);
         }
     }
 
     /// # Panics
     /// When the feed contradicts itself.
     pub fn check_invariants(&self) {
-        self.data.check_invariants();
+        self.records.check_invariants();
         self.index.check_invariants();
         let (head, tail) = (self.feed.head(), self.feed.tail());
         assert!(self.feed.evict_below() <= tail);
@@ -240,19 +247,19 @@ impl Writer {
     }
 
     fn reserve(&mut self, bytes: u64, records: usize) -> Result<(), Full> {
-        self.data.reserve(bytes)?;
+        self.records.reserve(bytes)?;
         self.index.reserve(records as u64 * INDEX_ENTRY_BYTES)
     }
 
     fn push(&mut self, record: &Record<'_>) {
-        let start = self.data.head();
+        let start = self.records.head();
         for bytes in record.bytes {
-            self.data.push(bytes);
+            self.records.push(bytes);
         }
         let join_bit = u64::from(record.join.is_some()) << 32;
         let flags = u64::from(record.flags) | join_bit;
         self.index
-            .push_words([start, record.dts_micros as u64, flags, self.data.head()]);
+            .push_words([start, record.dts_micros as u64, flags, self.records.head()]);
         self.newest_micros = record.dts_micros;
         if let Some(headers) = record.join {
             self.push_join(
@@ -307,7 +314,7 @@ impl Writer {
 
     /// Where the kept window starts. Forgets the join points before it.
     fn keep_from(&mut self) -> u64 {
-        let head = self.data.head();
+        let head = self.records.head();
         let tail = self.feed.tail();
         // The last two join points bracket the newest complete GOP.
         while let [Some(first), Some(second), Some(_)] = [0, 1, 2].map(|at| self.joins.get(at)) {
@@ -324,7 +331,11 @@ impl Writer {
             .bytes_max
             .saturating_mul(WINDOW_EXCESS_MAX)
             .min(WINDOW_BYTES_MAX);
-        let limit = head.saturating_sub(window_bytes_max);
+        let mut limit = head.saturating_sub(window_bytes_max);
+        if self.entries_held() > RECORDS_KEPT_MAX {
+            let first = self.index.head() / INDEX_ENTRY_BYTES - RECORDS_KEPT_MAX;
+            limit = limit.max(self.feed.boundary(first).map_or(0, |record| record.start));
+        }
         while self.joins.front().is_some_and(|join| join.position < limit) {
             self.joins.pop_front();
         }
@@ -340,6 +351,10 @@ impl Writer {
                 }),
         };
         keep.max(tail)
+    }
+
+    fn entries_held(&self) -> u64 {
+        (self.index.head() - self.index.log().tail()) / INDEX_ENTRY_BYTES
     }
 
     /// Drops index entries of records that are wholly below `held`.

@@ -1,7 +1,7 @@
 //! Sizes and bounds of a ring.
 //!
 //! What an idle published stream costs: five blocks (1.25 MiB of budget) for the root, the first packets, the index, codec
-//! data and segments, of which only written pages are resident (about 24 KiB before the first frame's bytes); then its
+//! data and segments, of which only written pages are resident (up to 48 KiB beside the packets; a test holds it to that); then its
 //! window. At 2.6 Mb/s with a window of 10 s and GOPs of 2 s that is 3.9 MB in 15 blocks of packets, and 107 entries a second
 //! in one block of index.
 
@@ -9,7 +9,7 @@ use crate::pool::limits::{BLOCK_BYTES, BLOCK_WORDS};
 use crate::pool::log::place_bytes;
 use crate::sys::memory::{PAGE_BYTES, WORD_BYTES};
 
-/// One frame with what DTSC adds. The largest intra frames seen (4K, 400 Mb/s) are under 2 MiB.
+/// One frame with its header. The largest intra frames seen (4K, 400 Mb/s) are under 2 MiB.
 pub const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Blocks of packets: 2 GiB, seven minutes of 40 Mb/s. Longer windows belong on disk.
 pub const PACKET_BLOCKS_MAX: usize = 8192;
@@ -25,7 +25,7 @@ pub const SEGMENT_WORDS: usize = 32;
 /// Blocks of segments: 65,536 of them.
 pub const SEGMENT_BLOCKS_MAX: usize = 64;
 
-/// Codec data of one generation: VPS, SPS and PPS are a few hundred bytes; Vorbis and Theora headers reach some 10 KiB.
+/// Codec data of one generation: some hundred bytes for pictures; those of old audio codecs reach some 10 KiB.
 pub const CODEC_BYTES_MAX: usize = 64 * 1024;
 /// What the appliance writes beside it (sizes, rates, language, ...).
 pub const DESCRIPTION_BYTES_MAX: usize = 16 * 1024;

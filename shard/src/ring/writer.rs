@@ -121,7 +121,7 @@ impl Writer {
             return Err(RingError::GenerationUnknown { track, generation });
         }
         let is_main_key = frame.flags & flags::KEY_MAIN != 0;
-        self.make_room(bytes, is_main_key)?;
+        self.make_room(bytes, frame.flags)?;
         self.packets.reserve(bytes).map_err(RingError::Full)?;
         self.index.reserve(INDEX_ENTRY_BYTES).map_err(RingError::Full)?;
         let sequence = self.sequence;
@@ -341,7 +341,7 @@ impl Writer {
     }
 
     /// Makes `bytes` fit the ring's cap by dropping GOPs.
-    fn make_room(&mut self, bytes: u64, is_main_key: bool) -> Result<(), RingError> {
+    fn make_room(&mut self, bytes: u64, frame_flags: u32) -> Result<(), RingError> {
         let bytes_max = self.config.bytes_max;
         loop {
             let total = self.packets.head() - self.tail_position + bytes;
@@ -351,7 +351,7 @@ impl Writer {
             match self.tail_next() {
                 Some(next) => self.move_tail(next),
                 // The frame begins a GOP of its own, so the one that fills the ring may go.
-                None if is_main_key => self.move_tail(self.sequence),
+                None if frame_flags & flags::KEY_MAIN != 0 => self.move_tail(self.sequence),
                 None => {
                     return Err(RingError::GopTooLarge {
                         bytes: total,

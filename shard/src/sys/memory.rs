@@ -96,6 +96,15 @@ impl Mapping {
         self.bytes
     }
 
+    /// Bytes of pages that have been written and not punched: what the mapping costs.
+    pub fn resident_bytes(&self) -> io::Result<u64> {
+        // SAFETY: all zeros is a valid `stat`, which the call below fills.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` lives across the call and is of the type that the call fills.
+        check(unsafe { libc::fstat(self.fd.as_raw_fd(), &raw mut stat) })?;
+        Ok(stat.st_blocks.unsigned_abs() * 512) // stat(2): in units of 512 bytes, whatever the file system
+    }
+
     /// The word at `offset`, a multiple of 8 inside the mapping.
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(WORD_BYTES), "unaligned word at {offset}");
@@ -271,7 +280,9 @@ mod tests {
     fn a_hole_reads_as_zeros_and_the_file_cannot_shrink() {
         let mapping = Mapping::create(c"penstock-test", 2 * PAGE_BYTES).unwrap();
         mapping.copy_in(PAGE_BYTES - 1, b"ab");
+        assert_eq!(mapping.resident_bytes().unwrap(), 2 * PAGE_BYTES as u64);
         mapping.punch(PAGE_BYTES, PAGE_BYTES).unwrap();
+        assert_eq!(mapping.resident_bytes().unwrap(), PAGE_BYTES as u64);
         let mut read = [1; 2];
         mapping.copy_out(PAGE_BYTES - 1, &mut read);
         assert_eq!(&read, b"a\0");
