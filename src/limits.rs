@@ -44,3 +44,8 @@ pub const SHUTDOWN_MICROS: u64 = 1_500_000;
 
 /// Track sets that a stream remembers for muxers that start in the past.
 pub const TRACK_SETS_MAX: usize = 64;
+
+/// Blocks punched in one round, and the pause between two: up to 1.2 GB/s of blocks sent by sendfile, at most one core's
+/// time while that lasts.
+pub const PUNCHES_PER_ROUND: usize = 256;
+pub const PUNCH_PAUSE_MILLIS: u64 = 50;

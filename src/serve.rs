@@ -7,6 +7,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use penstock_shard::executor::{self, Thread};
@@ -37,6 +40,8 @@ pub struct Server {
     /// Protocol and address of each listener, as bound.
     pub addresses: Vec<(Protocol, SocketAddr)>,
     signals: Signals,
+    housekeeping: JoinHandle<()>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// One listening address with a socket per shard.
@@ -82,6 +87,8 @@ impl Server {
             let thread = shard::start(setup, move |_| App::new(config, app, homes));
             threads.push(thread.context("cannot start a shard (io_uring must be allowed, kernel 6.1 or newer)")?);
         }
+        let stopping = Arc::new(AtomicBool::new(false));
+        let housekeeping = keep_house(pool.clone(), stopping.clone()).context("cannot start a thread")?;
         info!(
             shards,
             connections_max,
@@ -95,6 +102,8 @@ impl Server {
             threads,
             addresses,
             signals,
+            housekeeping,
+            stopping,
         })
     }
 
@@ -158,12 +167,30 @@ impl Server {
                 failed = Some(cause);
             }
         }
+        self.stopping.store(true, Ordering::Release);
+        self.housekeeping.thread().unpark();
+        if self.housekeeping.join().is_err() {
+            error!("the housekeeping thread failed");
+        }
         eprint!("{}", report(&self.counters, &self.pool));
         match failed {
             Some(cause) => Err(cause).context("a shard failed"),
             None => Ok(()),
         }
     }
+}
+
+/// Blocks that were sent by sendfile are punched out before they are used again: a file-system call of a third of a
+/// millisecond each, which no shard may make.
+fn keep_house(pool: Arc<Pool>, stopping: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
+        while !stopping.load(Ordering::Acquire) {
+            if let Err(error) = pool.punch_pending(limits::PUNCHES_PER_ROUND) {
+                warn!(%error, "memory could not be given back");
+            }
+            std::thread::park_timeout(Duration::from_millis(limits::PUNCH_PAUSE_MILLIS));
+        }
+    })
 }
 
 /// The connection table of each shard, from the configuration and what the process may open.

@@ -46,13 +46,12 @@ impl Clip {
                 body: tag.body.to_vec(),
             });
         }
-        let last_video = messages.iter().rev().filter(|timed| timed.kind == MessageKind::Video);
-        let times: Vec<u32> = last_video.map(|timed| timed.millis).take(4).collect();
-        // The file may end with an end-of-sequence tag at the time of the last frame, so the frame's length is taken
-        // between unequal times.
-        let last = times.first().copied().unwrap_or(0);
-        let before = times.iter().copied().find(|millis| *millis < last).unwrap_or(0);
-        let round_millis = u64::from(last) + u64::from(last - before).clamp(1, 1000);
+        let round_millis = [MessageKind::Video, MessageKind::Audio]
+            .map(|kind| span_millis(&messages, kind))
+            .into_iter()
+            .max()
+            .unwrap_or(0)
+            .max(1);
         Clip {
             place,
             messages,
@@ -61,6 +60,21 @@ impl Clip {
             rounds: 0,
             round_millis,
         }
+    }
+}
+
+/// From the first message of a kind to where the one after its last would be.
+fn span_millis(messages: &[Timed], kind: MessageKind) -> u64 {
+    let mut times: Vec<u32> = messages
+        .iter()
+        .filter(|timed| timed.kind == kind)
+        .map(|timed| timed.millis)
+        .collect();
+    // Sequence headers and the end of sequence stand at the times of frames.
+    times.dedup();
+    match times[..] {
+        [first, .., before, last] => u64::from(last - first) + u64::from(last - before),
+        _ => 0,
     }
 }
 
