@@ -1,0 +1,78 @@
+// Plays streams in headless Chromium, a page each and all at once, and prints what the pages saw as one line of JSON.
+// node play.mjs SECONDS ARTIFACTS KIND=URL...   KIND: flv, ts (mpegts.js) or mp4 (the video element alone)
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const [seconds, artifacts, ...plays] = process.argv.slice(2);
+const script = readFileSync(createRequire(import.meta.url).resolve('mpegts.js/dist/mpegts.js'));
+
+const page_html = `<!doctype html><meta charset="utf-8"><title>play</title>
+<style>body{margin:0;background:#222;color:#eee;font:16px sans-serif}video{width:640px;height:360px;display:block}</style>
+<video muted playsinline></video><p></p><script src="/mpegts.js"></script><script>
+const [kind, url] = [new URLSearchParams(location.search).get('kind'), new URLSearchParams(location.search).get('url')];
+const video = document.querySelector('video');
+window.seen = { errors: [], first: null };
+const fail = (what) => window.seen.errors.push(String(what));
+addEventListener('error', (event) => fail(event.message));
+video.addEventListener('error', () => fail('video element: ' + video.error.code + ' ' + video.error.message));
+video.addEventListener('timeupdate', () => {
+  if (window.seen.first === null && video.currentTime > 0) window.seen.first = video.currentTime;
+  document.querySelector('p').textContent = kind + ' ' + video.currentTime.toFixed(2);
+});
+if (kind === 'mp4') {
+  video.src = url;
+} else {
+  const player = mpegts.createPlayer({ type: kind === 'ts' ? 'mpegts' : 'flv', isLive: true, url },
+    { enableWorker: false, liveBufferLatencyChasing: false });
+  player.on(mpegts.Events.ERROR, (type, detail, about) => fail(type + ' ' + detail + ' ' + (about && about.msg)));
+  player.attachMediaElement(video);
+  player.load();
+}
+video.play().catch(fail);
+</script>`;
+
+// The pages have an origin of their own, as a site that embeds a player has: the server under test must allow it.
+const site = createServer((request, response) => {
+  const is_script = request.url.startsWith('/mpegts.js');
+  response.setHeader('Content-Type', is_script ? 'text/javascript' : 'text/html');
+  response.end(is_script ? script : page_html);
+});
+await new Promise((listening) => site.listen(0, '127.0.0.1', listening));
+const origin = `http://127.0.0.1:${site.address().port}`;
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required'],
+});
+
+async function watch(play) {
+  const kind = play.slice(0, play.indexOf('='));
+  const url = play.slice(kind.length + 1);
+  const page = await browser.newPage({ viewport: { width: 640, height: 400 } });
+  await page.goto(`${origin}/?kind=${kind}&url=${encodeURIComponent(url)}`);
+  const enough = (seconds) => {
+    const { errors, first } = window.seen;
+    const video = document.querySelector('video');
+    return errors.length > 0 || (first !== null && video.currentTime - first >= seconds);
+  };
+  // The deadline only ends a page that stands still; what the page says below is the result either way.
+  await page.waitForFunction(enough, Number(seconds), { timeout: 40000 }).catch(() => {});
+  const seen = await page.evaluate(() => {
+    const video = document.querySelector('video');
+    const advanced = window.seen.first === null ? 0 : video.currentTime - window.seen.first;
+    return { advanced, decoded: video.getVideoPlaybackQuality().totalVideoFrames, errors: window.seen.errors };
+  });
+  await page.screenshot({ path: join(artifacts, `chromium-${kind}.png`) });
+  return { kind, ...seen };
+}
+
+try {
+  console.log(JSON.stringify(await Promise.all(plays.map(watch))));
+} finally {
+  await browser.close();
+  site.close();
+}

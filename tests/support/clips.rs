@@ -1,0 +1,198 @@
+//! The clips that are pushed: made by ffmpeg from its own test sources with fixed seeds, kept by the hash of the command.
+//!
+//! All are FLV, so that `-c copy` pushes exactly these frames. Pictures carry a counter and noise, sound is noise: no
+//! two frames are alike, and a frame found elsewhere is that frame.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::run;
+
+/// One clip: its name, and ffmpeg's arguments between `-y` and the output file.
+#[derive(Debug, Clone, Copy)]
+pub struct Clip {
+    pub name: &'static str,
+    pub seconds: u32,
+    video: Option<Video>,
+    audio: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Video {
+    size: &'static str,
+    rate: u32,
+    gop: u32,
+    b_frames: u32,
+    kilobits: u32,
+    preset: &'static str,
+    filter: &'static str,
+}
+
+const PLAIN: Video = Video {
+    size: "640x360",
+    rate: 25,
+    gop: 50,
+    b_frames: 0,
+    kilobits: 1_500,
+    preset: "ultrafast",
+    filter: "null",
+};
+
+pub const B_FRAMES: Clip = Clip {
+    name: "b-frames",
+    seconds: 6,
+    video: Some(Video {
+        b_frames: 2,
+        preset: "veryfast",
+        ..PLAIN
+    }),
+    audio: true,
+};
+pub const NO_B_FRAMES: Clip = Clip {
+    name: "no-b-frames",
+    seconds: 6,
+    video: Some(PLAIN),
+    audio: true,
+};
+pub const AUDIO_ONLY: Clip = Clip {
+    name: "audio-only",
+    seconds: 6,
+    video: None,
+    audio: true,
+};
+pub const VIDEO_ONLY: Clip = Clip {
+    name: "video-only",
+    seconds: 6,
+    video: Some(PLAIN),
+    audio: false,
+};
+/// The second keyframe comes after 10 s: whoever joins before gets every frame.
+pub const LONG_GOP: Clip = Clip {
+    name: "long-gop",
+    seconds: 12,
+    video: Some(Video {
+        gop: 250,
+        b_frames: 2,
+        preset: "veryfast",
+        ..PLAIN
+    }),
+    audio: true,
+};
+pub const FAST: Clip = Clip {
+    name: "60-fps",
+    seconds: 6,
+    video: Some(Video {
+        rate: 60,
+        gop: 120,
+        ..PLAIN
+    }),
+    audio: true,
+};
+pub const HEAVY: Clip = Clip {
+    name: "40-megabit",
+    seconds: 6,
+    video: Some(Video {
+        size: "1280x720",
+        kilobits: 40_000,
+        filter: "noise=alls=60:allf=t:all_seed=11",
+        ..PLAIN
+    }),
+    audio: true,
+};
+/// Frames leave at uneven distances, from one to several periods of 60 fps.
+pub const VARIABLE: Clip = Clip {
+    name: "variable-rate",
+    seconds: 6,
+    video: Some(Video {
+        rate: 60,
+        gop: 60,
+        b_frames: 2,
+        preset: "veryfast",
+        filter: "select='not(mod(n*n+3*n,7))+not(mod(n,5))+between(mod(n,90),20,40)'",
+        ..PLAIN
+    }),
+    audio: true,
+};
+
+pub const ALL: [Clip; 8] = [
+    B_FRAMES,
+    NO_B_FRAMES,
+    AUDIO_ONLY,
+    VIDEO_ONLY,
+    LONG_GOP,
+    FAST,
+    HEAVY,
+    VARIABLE,
+];
+
+impl Clip {
+    pub fn has_video(&self) -> bool {
+        self.video.is_some()
+    }
+
+    pub fn has_audio(&self) -> bool {
+        self.audio
+    }
+
+    /// The clip's file, made when no earlier run has made it.
+    pub fn file(&self) -> PathBuf {
+        let arguments = self.arguments();
+        let mut hash = DefaultHasher::new();
+        arguments.hash(&mut hash);
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/.cache");
+        std::fs::create_dir_all(&dir).expect("the work tree can be written");
+        let file = dir.join(format!("{}-{:016x}.flv", self.name, hash.finish()));
+        if !file.exists() {
+            // Several tests may make the same clip at once; the last rename wins with equal bytes.
+            let unfinished = file.with_extension(format!("{}.part", std::process::id()));
+            let mut command = Command::new("ffmpeg");
+            command
+                .args(["-hide_banner", "-v", "error", "-y"])
+                .args(&arguments)
+                .arg(&unfinished);
+            run("ffmpeg (making a clip)", &mut command, Duration::from_secs(120));
+            std::fs::rename(&unfinished, &file).expect("same directory");
+        }
+        file
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let seconds = self.seconds;
+        let mut arguments = Vec::new();
+        let mut push = |text: String| arguments.extend(text.split_whitespace().map(str::to_string));
+        if let Some(Video { size, rate, .. }) = self.video {
+            push(format!(
+                "-f lavfi -i testsrc2=size={size}:rate={rate}:duration={seconds}"
+            ));
+        }
+        if self.audio {
+            push(format!(
+                "-f lavfi -i anoisesrc=r=48000:seed=7:amplitude=0.3:duration={seconds}"
+            ));
+        }
+        if let Some(Video {
+            gop,
+            b_frames,
+            kilobits,
+            preset,
+            filter,
+            ..
+        }) = self.video
+        {
+            push(format!(
+                "-vf {filter} -vsync vfr -c:v libx264 -preset {preset} -bf {b_frames} -g {gop}"
+            ));
+            push(format!(
+                "-keyint_min {gop} -sc_threshold 0 -b:v {kilobits}k -maxrate {kilobits}k"
+            ));
+            push(format!("-bufsize {kilobits}k -pix_fmt yuv420p -threads 2"));
+        }
+        if self.audio {
+            push("-c:a aac -b:a 128k -ac 2".to_string());
+        }
+        push("-fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f flv".to_string());
+        arguments
+    }
+}
