@@ -22,7 +22,8 @@
 //!   chunk, and only such a chunk is a join.
 //! - **Audio goes with the pictures of its time**: it waits for them (at most [`limits::HELD_MILLIS_MAX`]), and what is
 //!   before a keyframe's decode time leaves in a chunk before the join. So a viewer who joins misses no audio and gets none
-//!   that must be cut, as long as audio is not later than one picture.
+//!   that must be cut, as long as audio is not later than one picture. Before a stream's first join nothing can leave: that
+//!   join carries up to one chunk's length of audio from ahead of its keyframe.
 //! - A `moov` never changes: new codec data or other tracks end the feed.
 
 mod entry;

@@ -161,7 +161,12 @@ impl Muxer {
         let (Some(lead), Some(follow), true) = (&self.lead, &self.follow, join) else {
             return;
         };
-        let mut early = follow.count_before(lead.samples()[0].dts, lead.timescale());
+        let mut before = lead.samples()[0].dts;
+        if self.join.is_none() {
+            // No chunk can go before the first join: it carries the sound that came just ahead of its picture itself.
+            before = before.saturating_sub(lead.ticks(limits::CHUNK_MILLIS_MAX));
+        }
+        let mut early = follow.count_before(before, lead.timescale());
         while let (Some(follow), 1..) = (&mut self.follow, early) {
             let count = follow.fit(follow.ticks(limits::CHUNK_MILLIS_MAX)).min(early);
             early -= count;
