@@ -67,7 +67,7 @@ struct LocalFeed {
     dirty: bool,
     /// Where the next turn begins, so that the order of viewers rotates.
     rotation: usize,
-    /// Counts arrivals and departures of cursors.
+    /// Counts arrivals, departures and jumps of cursors.
     changes: u64,
     low_water: u32,
 }
@@ -393,6 +393,7 @@ impl<M> Core<M> {
         self.fanout.local(cursor.feed).map(|local| local.feed.clone())
     }
 
+    /// Puts a cursor elsewhere. A visit that is under way has seen it where it stood, and counts again.
     fn set_cursor(&mut self, id: ConnId, position: u64, end: u64) {
         let cursor = self
             .connections
@@ -400,19 +401,26 @@ impl<M> Core<M> {
             .and_then(|connection| connection.cursor.as_mut());
         if let Some(cursor) = cursor {
             (cursor.position, cursor.end) = (position, end);
+            let feed = cursor.feed;
+            if let Some(local) = self.fanout.local_mut(feed) {
+                local.changes += 1;
+            }
         }
     }
 
-    /// Publishes the lowest position of this shard's cursors in `feed`; a waiting cursor claims nothing.
+    /// Publishes the lowest position of this shard's cursors in `feed`; a waiting cursor ([`WAITING`] is the highest
+    /// position) claims nothing, like none.
     fn publish_released(&mut self, feed: u32) {
-        let Some(local) = self.fanout.local(feed) else { return };
-        let lowest = local.cursors.iter().filter_map(|index| {
+        let Some(local) = self.fanout.local(feed) else {
+            return;
+        };
+        let positions = local.cursors.iter().filter_map(|index| {
             let id = self.connections.at(*index)?;
             self.connections.get(id)?.cursor.as_ref().map(|cursor| cursor.position)
         });
         local
             .feed
-            .set_released(self.id.index(), lowest.min().unwrap_or(u64::MAX).min(local.feed.head()));
+            .set_released(self.id.index(), positions.min().unwrap_or(WAITING));
     }
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
@@ -524,9 +532,7 @@ impl<M> Core<M> {
         };
         if local.changes == visit.changes {
             // Every cursor was visited once; none stands below where it stood then.
-            local
-                .feed
-                .set_released(self.id.index(), visit.floor.min(local.feed.head()));
+            local.feed.set_released(self.id.index(), visit.floor);
         } else {
             self.publish_released(visit.feed);
         }
