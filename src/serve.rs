@@ -274,7 +274,7 @@ fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Erro
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{name} cannot listen on {place}: something else does, perhaps another penstock; stop it or change the port"
+            "{name} cannot listen on {place}: it is in use, perhaps by another penstock; stop that or change the port"
         ),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "{name} cannot listen on {place}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"

@@ -182,9 +182,9 @@ impl App {
         };
         let feeds = stream.feeds.len();
         stream.feeds.retain(|packaged| {
-            !packaged
+            packaged
                 .unused_since
-                .is_some_and(|since| now >= since + limits::FEED_UNUSED_MICROS)
+                .is_none_or(|since| now < since + limits::FEED_UNUSED_MICROS)
         });
         self.counters.feeds.sub((feeds - stream.feeds.len()) as u64);
         if stream

@@ -234,6 +234,7 @@ impl App {
             return;
         }
         self.http_answer(core, conn, address, peer, answer);
+        self.http_drain(core, conn, address, peer);
         let pending = std::mem::take(&mut peer.pending);
         self.http_feed(core, conn, address, peer, &pending);
     }

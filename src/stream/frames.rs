@@ -12,7 +12,7 @@ impl Stream {
             return;
         };
         let (timescale, generation) = (track.timescale, track.generation);
-        let is_main = self.main_track() == Some(frame.track);
+        let is_main = main_track(&self.tracks) == Some(frame.track);
         let dts = self.timeline.map(frame.track, timescale, frame.dts);
         let dts_micros = rescale(dts, timescale, 1_000_000);
         let key_main = frame.key && is_main;
@@ -48,17 +48,6 @@ impl Stream {
         counters.frames_in.add(1);
         counters.frame_bytes_in.add(frame.data.len() as u64);
         self.mux(&Frame { dts, ..*frame }, counters);
-    }
-
-    /// Video if there is any: the track whose keyframes are where viewers start.
-    fn main_track(&self) -> Option<u32> {
-        let first = |kind| {
-            self.tracks
-                .iter()
-                .find(|track| track.kind() == kind)
-                .map(|track| track.id)
-        };
-        first(Kind::Video).or_else(|| first(Kind::Audio))
     }
 
     fn mux(&mut self, frame: &Frame<'_>, counters: &AppCounters) {

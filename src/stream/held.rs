@@ -4,6 +4,7 @@
 use penstock_proto::media::{Frame, Kind, Track, rescale};
 use penstock_proto::tag::demux::Demux;
 
+use super::main_track;
 use crate::limits;
 
 #[derive(Debug, Default)]
@@ -63,18 +64,34 @@ impl Held {
         });
     }
 
-    /// Whether to wait no longer.
+    /// The first keyframe of the main track goes before the sound that came ahead of it: viewers start at a keyframe, and
+    /// those who are there from the start then miss no frame.
+    pub fn put_keyframe_first(&mut self) {
+        let main = main_track(&self.tracks);
+        let first_main = self.frames.iter().position(|frame| Some(frame.track) == main);
+        if let Some(at) = first_main.filter(|at| self.frames[*at].key) {
+            self.frames[..=at].rotate_right(1);
+        }
+    }
+
+    /// Whether to wait no longer: every track that is to be expected is there, and the main one begins with a keyframe.
     pub fn is_enough(&self, demux: &Demux) -> bool {
         if self.frames.is_empty() {
             return false;
         }
         let announced = demux.announced();
         let span = self.last_micros - self.first_micros;
-        if announced.video.is_none() && announced.audio.is_none() {
-            let has = |kind| self.tracks.iter().any(|track| track.kind() == kind);
-            let both = has(Kind::Video) && has(Kind::Audio);
-            return both || span >= limits::START_HOLD_UNANNOUNCED_MICROS || self.bytes >= limits::START_HOLD_BYTES;
-        }
-        demux.is_complete() || span >= limits::START_HOLD_MICROS || self.bytes >= limits::START_HOLD_BYTES
+        let has = |kind| self.tracks.iter().any(|track| track.kind() == kind);
+        let (complete, span_max) = if announced.video.is_none() && announced.audio.is_none() {
+            (
+                has(Kind::Video) && has(Kind::Audio),
+                limits::START_HOLD_UNANNOUNCED_MICROS,
+            )
+        } else {
+            (demux.is_complete(), limits::START_HOLD_MICROS)
+        };
+        let keyed = main_track(&self.tracks)
+            .is_some_and(|main| self.frames.iter().any(|frame| frame.track == main && frame.key));
+        complete && keyed || span >= span_max || self.bytes >= limits::START_HOLD_BYTES
     }
 }

@@ -233,13 +233,20 @@ impl Stream {
 
     /// The track set is known: what was held goes in, behind a break if another publisher was here before.
     fn start(&mut self, counters: &AppCounters) {
-        let Phase::Starting(held) = std::mem::replace(&mut self.phase, Phase::Running) else {
+        let Phase::Starting(mut held) = std::mem::replace(&mut self.phase, Phase::Running) else {
             return;
         };
         self.timeline.begin(held.first_micros);
         self.enter_tracks(Break::Publisher, &held.tracks, counters);
+        held.put_keyframe_first();
         for frame in &held.frames {
             self.append(&frame.lend(), counters);
         }
     }
+}
+
+/// Video if there is any: the track whose keyframes are where viewers start.
+fn main_track(tracks: &[Track]) -> Option<u32> {
+    let first = |kind| tracks.iter().find(|track| track.kind() == kind).map(|track| track.id);
+    first(Kind::Video).or_else(|| first(Kind::Audio))
 }
