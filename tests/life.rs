@@ -130,7 +130,10 @@ fn check_names_what_is_wrong() {
     let (good, said) = check(&unknown);
     // The key's path, the name that was perhaps meant, and the line.
     assert!(
-        !good && said.contains("prot") && said.contains("port") && said.contains("line"),
+        !good
+            && said.contains("config.protocols[0].prot:")
+            && said.contains("\"port\"")
+            && said.contains("penstock.json:15:"),
         "{said}"
     );
     let mut wrong = server::config(2);

@@ -1,7 +1,7 @@
 //! The clips that are pushed: made by ffmpeg from its own test sources with fixed seeds, kept by the hash of the command.
 //!
-//! All are FLV, so that `-c copy` pushes exactly these frames. Pictures carry a counter and noise, sound is noise: no
-//! two frames are alike, and a frame found elsewhere is that frame.
+//! All are FLV, so that `-c copy` pushes exactly these frames. Pictures carry a running counter, sound is noise: no two
+//! frames are alike, and a frame found elsewhere is that frame.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -168,6 +168,9 @@ impl Clip {
             ));
         }
         if self.audio {
+            // Sound begins after the first picture, whose keyframe is where the earliest viewer joins: else its first
+            // frames, which AAC's priming puts before time zero, would be sent before anybody could be there.
+            push("-itsoffset 0.1".to_string());
             push(format!(
                 "-f lavfi -i anoisesrc=r=48000:seed=7:amplitude=0.3:duration={seconds}"
             ));

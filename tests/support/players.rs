@@ -47,8 +47,6 @@ pub fn ffmpeg_record(url: &str, path: &Path) -> Process {
         "15000000",
     ]);
     command.args([
-        "-fflags",
-        "+nobuffer",
         "-i",
         url,
         "-map",
@@ -66,20 +64,24 @@ pub fn ffmpeg_record(url: &str, path: &Path) -> Process {
     Process::start("ffmpeg (RTMP player)", &mut command)
 }
 
-/// rtmpdump writing the FLV it received, to the end of the stream or for some seconds of it.
-pub fn rtmpdump(url: &str, path: &Path, seconds: Option<u32>) -> Process {
+/// rtmpdump writing the FLV it received, to the end of the stream. It succeeds only when the server tells it of the end.
+pub fn rtmpdump(url: &str, path: &Path) -> Process {
     let mut command = Command::new("rtmpdump");
     command.args(["--live", "--rtmp", url, "--flv"]).arg(path);
-    if let Some(seconds) = seconds {
-        command.args(["--stop", &seconds.to_string()]);
-    }
     Process::start("rtmpdump", &mut command)
 }
 
-/// A GStreamer pipeline that decodes video until `frames` have come out.
+/// A GStreamer pipeline that decodes picture and sound until `frames` pictures and half as many again of sound are out.
 pub fn gstreamer(source_and_demux: &str, frames: u32) -> Process {
+    let sound = frames * 3 / 2;
+    // The parsers come first, so that each takes the pad it understands; a demuxer with a pad left open gives up. No
+    // sink waits for the other's first buffer and no queue has a bound: a fragment of one track may come before any of
+    // the other.
+    let queue = "queue max-size-time=0 max-size-buffers=0 max-size-bytes=0";
+    let sink = "fakesink async=false sync=false";
     let pipeline = format!(
-        "{source_and_demux} d. ! queue ! h264parse ! avdec_h264 ! fakesink silent=false num-buffers={frames} sync=false"
+        "{source_and_demux} d. ! h264parse ! {queue} ! avdec_h264 ! {sink} silent=false num-buffers={frames} \
+         d. ! aacparse ! {queue} ! avdec_aac ! {sink} num-buffers={sound}"
     );
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-v").args(pipeline.split_whitespace());
