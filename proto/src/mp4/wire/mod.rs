@@ -1,4 +1,6 @@
 //! Boxes as bytes (ISO/IEC 14496-12, 4.2): a box is opened, its content appended, and its size filled in when it closes.
+//! `movie` writes what comes once (`ftyp`, `moov`), `fragment` what comes with each chunk (`moof`, `mdat`).
+//! No state: times, numbers and samples come in as values.
 
 mod fragment;
 mod movie;

@@ -1,4 +1,6 @@
-//! Bytes and values of RTMP, parse and emit side by side, without the dialogue's state.
+//! Bytes and values of RTMP 1.0, parse and emit side by side: [`handshake`], [`chunk`] streams, [`message`]s, [`command`]s.
+//! A chunk reader keeps what the chunk format itself makes it keep (headers, unfinished messages), and nothing else.
+//! Who says what when is the session's.
 
 pub mod chunk;
 pub mod command;

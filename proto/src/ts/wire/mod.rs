@@ -1,4 +1,6 @@
-//! Structures of the wire, without state: packets with their adaptation field, sections, PES heads.
+//! Structures of ISO/IEC 13818-1 as bytes, parse and emit side by side: packets with their adaptation field, sections,
+//! PES heads.
+//! No state: continuity counters, clocks and versions belong to the muxer and to the checker.
 
 pub mod packet;
 pub mod pes;
