@@ -9,6 +9,8 @@
 
 pub mod codec;
 pub mod media;
+#[cfg(test)]
+mod noise;
 pub mod tag;
 
 pub mod dtsc;

@@ -3,11 +3,12 @@
 
 use super::cases::{ALL, hex};
 use super::{aac, ac3, av1, flac, h264, hevc, mp3, nal, opus, vp8, vp9};
+use crate::noise::Noise;
 
 #[test]
 fn damaged_bytes_never_panic() {
     let seeds: Vec<_> = ALL.iter().map(|case| hex(case)).collect();
-    let mut random = XorShift(0x9e37_79b9_7f4a_7c15);
+    let mut random = Noise(0x9e37_79b9_7f4a_7c15);
     let mut bytes = Vec::new();
     for round in 0..60_000 {
         bytes.clear();
@@ -20,7 +21,7 @@ fn damaged_bytes_never_panic() {
     run_all(&[]);
 }
 
-fn mutate(bytes: &mut Vec<u8>, random: &mut XorShift) {
+fn mutate(bytes: &mut Vec<u8>, random: &mut Noise) {
     let at = random.below(bytes.len().max(1));
     match random.below(6) {
         0 => bytes.truncate(at),
@@ -145,20 +146,5 @@ fn run_audio(bytes: &[u8], out: &mut Vec<u8>) {
     if let Ok(frame) = ac3::SyncFrame::parse(bytes) {
         frame.dac3();
         frame.dec3();
-    }
-}
-
-struct XorShift(u64);
-
-impl XorShift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

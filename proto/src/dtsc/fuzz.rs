@@ -3,6 +3,7 @@
 use super::wire::header::Header;
 use super::wire::object::{self, Value};
 use super::wire::packet::{self, Kind, Media};
+use crate::noise::Noise;
 
 const SEEDS: [&[u8]; 4] = [
     include_bytes!("testdata/mistserver-pull-live.dtsc"),
@@ -13,7 +14,7 @@ const SEEDS: [&[u8]; 4] = [
 
 #[test]
 fn damaged_bytes_never_panic() {
-    let mut random = XorShift(0x2545_f491_4f6c_dd1d);
+    let mut random = Noise(0x2545_f491_4f6c_dd1d);
     let mut packets = Vec::new();
     for mut seed in SEEDS {
         while let Ok(Some(packet)) = packet::split(seed) {
@@ -46,7 +47,7 @@ fn short(packet: packet::Packet<'_>) -> Vec<u8> {
 }
 
 /// With the length made right again, so that the body is reached.
-fn damage_body_only(packet: &[u8], random: &mut XorShift) -> Vec<u8> {
+fn damage_body_only(packet: &[u8], random: &mut Noise) -> Vec<u8> {
     let mut body = packet[packet::PREFIX_BYTES..].to_vec();
     mutate(&mut body, random);
     let mut out = packet[..4].to_vec();
@@ -55,7 +56,7 @@ fn damage_body_only(packet: &[u8], random: &mut XorShift) -> Vec<u8> {
     out
 }
 
-fn mutate(bytes: &mut Vec<u8>, random: &mut XorShift) {
+fn mutate(bytes: &mut Vec<u8>, random: &mut Noise) {
     let at = random.below(bytes.len().max(1));
     match random.below(5) {
         0 => bytes.truncate(at),
@@ -88,20 +89,5 @@ fn run(bytes: &[u8]) {
         object::emit(&Value::Object(object), &mut out);
         let again = object::parse(&out).expect("what is emitted can be read");
         assert_eq!(again.members().count(), object.members().count());
-    }
-}
-
-struct XorShift(u64);
-
-impl XorShift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

@@ -1,6 +1,7 @@
 //! Cases of whole connections, and a bounded mutation run over them.
 
 use super::*;
+use crate::noise::Noise;
 
 /// What one connection's peer sends, and what comes of it with the answers of [`converse`].
 pub(super) struct Case {
@@ -442,17 +443,6 @@ fn run(input: &[u8], cut: usize) {
     );
 }
 
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-}
-
 #[test]
 fn mutated_connections_neither_panic_nor_depend_on_cuts() {
     const TOKENS: &[&[u8]] = &[
@@ -470,7 +460,7 @@ fn mutated_connections_neither_panic_nor_depend_on_cuts() {
         b"0\r\n\r\n",
         b"ffffffffffffffff\r\n",
     ];
-    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
+    let mut random = Noise(0x9e37_79b9_7f4a_7c15);
     let seeds: Vec<Vec<u8>> = CASES
         .iter()
         .map(|case| (case.input)())
@@ -501,7 +491,7 @@ fn mutated_connections_neither_panic_nor_depend_on_cuts() {
 
 #[test]
 fn mutated_exports_are_refused_or_sound() {
-    let mut random = Xorshift(0x2545_f491_4f6c_dd1d);
+    let mut random = Noise(0x2545_f491_4f6c_dd1d);
     for case in CASES {
         let input = (case.input)();
         if input.len() > 2_000 {

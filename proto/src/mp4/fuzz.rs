@@ -4,6 +4,7 @@ use super::{
     read::{read, read_whole_chunks},
     tests::{aac, codecs, h264, mux, usual},
 };
+use crate::noise::Noise;
 use crate::{media::Mux, mp4::Muxer};
 
 /// One body for any bytes.
@@ -24,13 +25,6 @@ fn check(bytes: &[u8]) {
     }
 }
 
-fn xorshift(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 #[test]
 fn mutations_of_whole_movies_are_read_without_a_panic() {
     let mut seeds = vec![mux(&[h264(), aac()], &usual(10)).viewer(2)];
@@ -42,17 +36,17 @@ fn mutations_of_whole_movies_are_read_without_a_panic() {
             .collect();
         seeds.push(mux(&[track], &frames).viewer(0));
     }
-    let mut state = 0x9E37_79B9_7F4A_7C15;
+    let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
     for _ in 0..100_000 {
-        let mut bytes = seeds[xorshift(&mut state) as usize % seeds.len()].clone();
-        for _ in 0..=xorshift(&mut state) % 4 {
-            let at = xorshift(&mut state) as usize % bytes.len();
-            match xorshift(&mut state) % 5 {
-                0 => bytes[at] ^= 1 << (xorshift(&mut state) % 8),
-                1 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][xorshift(&mut state) as usize % 5],
+        let mut bytes = seeds[noise.next() as usize % seeds.len()].clone();
+        for _ in 0..=noise.next() % 4 {
+            let at = noise.next() as usize % bytes.len();
+            match noise.next() % 5 {
+                0 => bytes[at] ^= 1 << (noise.next() % 8),
+                1 => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][noise.next() as usize % 5],
                 2 => bytes.truncate(at.max(1)),
                 3 => {
-                    let to = (at + xorshift(&mut state) as usize % 32).min(bytes.len());
+                    let to = (at + noise.next() as usize % 32).min(bytes.len());
                     if to - at < bytes.len() {
                         bytes.drain(at..to);
                     }
@@ -69,17 +63,17 @@ fn mutations_of_whole_movies_are_read_without_a_panic() {
 
 #[test]
 fn any_codec_data_and_first_frame_make_a_readable_header_or_none() {
-    let mut state = 0x2545_F491_4F6C_DD1D;
+    let mut noise = Noise(0x2545_F491_4F6C_DD1D);
     for _ in 0..20_000 {
         let seeds = codecs();
-        let (mut track, _) = seeds[xorshift(&mut state) as usize % seeds.len()].clone();
-        for _ in 0..xorshift(&mut state) % 3 {
+        let (mut track, _) = seeds[noise.next() as usize % seeds.len()].clone();
+        for _ in 0..noise.next() % 3 {
             if track.codec_data.is_empty() {
                 break;
             }
-            let at = xorshift(&mut state) as usize % track.codec_data.len();
-            match xorshift(&mut state) % 2 {
-                0 => track.codec_data[at] = xorshift(&mut state) as u8,
+            let at = noise.next() as usize % track.codec_data.len();
+            match noise.next() % 2 {
+                0 => track.codec_data[at] = noise.next() as u8,
                 _ => track.codec_data.truncate(at),
             }
         }
@@ -89,11 +83,11 @@ fn any_codec_data_and_first_frame_make_a_readable_header_or_none() {
             .take(2)
             .collect();
         let mut first = vec![0x0B, 0x77, 0x01, 0x7F, 0x34, 0x80, 0, 0];
-        if xorshift(&mut state).is_multiple_of(2) {
+        if noise.next().is_multiple_of(2) {
             first = vec![0x82, 0x49, 0x83, 0x42, 0x40, 0x13, 0xF0, 0x0B, 0x30];
         }
-        let at = xorshift(&mut state) as usize % first.len();
-        first[at] = xorshift(&mut state) as u8;
+        let at = noise.next() as usize % first.len();
+        first[at] = noise.next() as u8;
         frames[0].data = first;
         let carried = Muxer::new().carries(&track);
         let fed = mux(&[track], &frames);

@@ -7,17 +7,7 @@ use super::wire::tests::{audio_cases, video_cases};
 use super::{Demux, Item, MessageKind, mux};
 use crate::codec::cases::{self, hex};
 use crate::media::Frame;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
+use crate::noise::Noise;
 
 fn seeds() -> Vec<(MessageKind, Vec<u8>)> {
     let mut seeds = Vec::new();
@@ -59,7 +49,7 @@ fn seeds() -> Vec<(MessageKind, Vec<u8>)> {
 #[test]
 fn mutated_messages() {
     let seeds = seeds();
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Noise(0x2545_f491_4f6c_dd1d);
     let mut out = Vec::new();
     for _ in 0..150 {
         let mut demux = Demux::new();

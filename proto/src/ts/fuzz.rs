@@ -3,24 +3,9 @@
 use super::check::Checker;
 use super::mux::scene::{Scene, muxed};
 use super::wire::{PACKET_BYTES, Pat, Pmt, Sdt, packet, pes};
+use crate::noise::Noise;
 
-/// xorshift64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
-
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
+fn mutate(random: &mut Noise, bytes: &mut Vec<u8>) {
     for _ in 0..=random.below(12) {
         let at = random.below(bytes.len());
         match random.below(6) {
@@ -40,7 +25,7 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
 #[test]
 fn any_bytes_are_judged_without_panic() {
     let stream = muxed(&Scene::default()).concat();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Noise(0x9e37_79b9_7f4a_7c15);
     for _ in 0..400 {
         let from = random.below(stream.len() / PACKET_BYTES) * PACKET_BYTES;
         let mut bytes = stream[from..stream.len().min(from + 60 * PACKET_BYTES)].to_vec();
@@ -66,7 +51,7 @@ fn any_bytes_are_judged_without_panic() {
 /// Behind a CRC that is right the bodies are still anybody's.
 #[test]
 fn any_section_body_is_read_or_refused() {
-    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut random = Noise(0x2545_f491_4f6c_dd1d);
     for _ in 0..20_000 {
         let mut section = vec![[0u8, 2, 0x42][random.below(3)], 0xb0, 0, 0, 1, 0xc1, 0, 0];
         for _ in 0..random.below(60) {

@@ -3,8 +3,8 @@
 use super::scene::{PPS, SPS, Scene, Shot, audio, muxed, nals, picture, report, video};
 use super::*;
 use crate::media::{Codec, Format, Mux as _};
+use crate::noise::Noise;
 use crate::ts::check::Problem;
-use crate::ts::fuzz::Random;
 use crate::ts::wire::{PACKET_BYTES, pes};
 
 fn packets(bytes: &[u8]) -> impl Iterator<Item = packet::Packet<'_>> {
@@ -86,7 +86,7 @@ fn scenes_pass_the_checker() {
 /// Pictures 1 ms to some seconds apart, audio and video up to 600 ms out of step, pictures of every size.
 #[test]
 fn any_rhythm_passes_the_checker() {
-    let mut random = Random(0x5deece66d);
+    let mut random = Noise(0x5deece66d);
     for round in 0..60 {
         let (mut at, mut audio_at, mut shots) = (random.below(1 << 33) as i64, 0, Vec::new());
         let begin = at;
