@@ -169,6 +169,9 @@ impl fmt::Display for Warning {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Fault::Unreadable {
+                kind: std::io::ErrorKind::NotFound,
+            } => f.write_str("there is no such file"),
             Fault::Unreadable { kind } => write!(f, "cannot be read: {kind}"),
             Fault::FileTooLarge { bytes_max } => write!(f, "has more than {bytes_max} bytes"),
             Fault::NotUtf8 { offset } => write!(f, "is not UTF-8 at byte {offset}"),

@@ -347,7 +347,7 @@ pub const PENSTOCK: Section = Section {
             kind: Kind::Integer {
                 default: 0,
                 min: 0,
-                max: 1_024,
+                max: penstock_shard::limits::SHARDS_MAX as u64,
                 unit: "",
             },
             doc: "cores that serve; 0: all that the process may use",

@@ -422,7 +422,7 @@ fn files_are_loaded_or_refused_in_a_line() {
     let found = message(Config::load(&absent).unwrap_err());
     assert_eq!(
         found,
-        format!("{}:1:1: cannot be read: entity not found", absent.display())
+        format!("{}:1:1: there is no such file", absent.display())
     );
 
     let binary = folder.join("binary.json");
