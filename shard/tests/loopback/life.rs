@@ -1,0 +1,161 @@
+//! Connections come to an end: refused, reset, finished within the deadline, aborted.
+
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+use penstock_shard::core::{Detached, End};
+use penstock_shard::fanout::Class;
+use socket2::SockRef;
+
+use crate::slow::connected_pair;
+use crate::viewers::KEEPS_ALL;
+use crate::wire::{Client, Kind, append, piece};
+use crate::world::{Fact, World};
+
+#[test]
+fn a_full_table_refuses_and_serves_again() {
+    let world = World::with(1, 4, 4 * 1024 * 1024);
+    let mut clients: Vec<_> = (0..4).map(|_| world.connect(0)).collect();
+    for _ in 0..4 {
+        world.await_accepted(0);
+    }
+    assert_eq!(world.connect(0).read(&mut [0; 8]).unwrap(), 0, "closed at once");
+    assert_eq!(world.counters[0].connections_refused_full.value(), 1);
+    drop(clients.pop());
+    assert_eq!(world.await_ended(0).1, End::Peer);
+    let mut last = Client::new(world.connect(0));
+    let conn = world.await_accepted(0);
+    world.run(0, move |_, core| {
+        core.send(conn, &piece(Kind::Ping, 1, 10));
+        core.finish(conn);
+    });
+    assert_eq!(last.read_to_end().pings, [1]);
+}
+
+/// Places are reused while completions of the connections before are under way.
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let world = World::with(2, 8, 32 * 1024 * 1024);
+    world.feed(KEEPS_ALL, Class::Realtime);
+    for number in 0..150_u64 {
+        let shard = number as usize % 2;
+        world.write(move |writer| append(writer, number, 60_000, 5));
+        let stream = world.connect(shard);
+        let conn = world.await_accepted(shard);
+        let mut client = Client::new(stream);
+        match number % 4 {
+            0 => {
+                client.read_until(|seen| seen.records > 0);
+            }
+            1 => SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap(),
+            2 => world.run(shard, move |_, core| core.abort(conn)),
+            _ => {
+                world.run(shard, move |_, core| core.finish(conn));
+                client.read_to_end();
+            }
+        }
+        drop(client);
+        assert_eq!(world.await_ended(shard).0, conn);
+    }
+    for shard in 0..2 {
+        world.run(shard, |stage, core| {
+            assert_eq!((core.open_connections(), core.viewers(stage.feed.unwrap())), (0, 0));
+        });
+        assert_eq!(world.counters[shard].connections_open.value(), 0);
+        assert_eq!(world.counters[shard].connections_refused_full.value(), 0);
+    }
+}
+
+#[test]
+fn a_peer_that_resets_in_the_middle_of_a_send_harms_nobody() {
+    let world = World::new(1);
+    world.feed(KEEPS_ALL, Class::Interactive);
+    let mut steady = Client::new(world.connect(0));
+    world.await_accepted(0);
+    for number in 0..30 {
+        let (fd, stream) = connected_pair(16 * 1024);
+        let conn = world.run(0, move |stage, core| {
+            let unsent = Vec::new();
+            let conn = core.adopt(Detached { fd, unsent }).unwrap();
+            core.join(conn, stage.feed.unwrap());
+            conn
+        });
+        world.write(move |writer| append(writer, number, 400_000, 1));
+        world.await_on(0, move |_, core| core.bytes_sent(conn) > 0);
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        steady.read_until(|seen| seen.last == Some(number));
+        assert_eq!(world.await_ended(0), (conn, End::Peer));
+    }
+    assert_eq!(steady.seen.skips, 0);
+}
+
+/// One reads nothing, one reads all and does not close; both had a far deadline before.
+#[test]
+fn finish_takes_no_longer_than_its_deadline() {
+    let world = World::new(1);
+    let begun = Instant::now();
+    let (deaf, deaf_stream) = connected_pair(16 * 1024);
+    let (idle, idle_stream) = connected_pair(16 * 1024);
+    let (deaf, idle) = world.run(0, move |_, core| {
+        let conns = [deaf, idle].map(|fd| {
+            let unsent = Vec::new();
+            let conn = core.adopt(Detached { fd, unsent }).unwrap();
+            core.set_deadline(conn, Some(core.now() + 20_000_000));
+            conn
+        });
+        core.send(conns[0], &vec![0; 250_000]);
+        core.send(conns[1], &piece(Kind::Ping, 3, 100));
+        conns.iter().for_each(|conn| core.finish(*conn));
+        (conns[0], conns[1])
+    });
+    let mut client = Client::new(idle_stream);
+    assert_eq!(client.read_to_end().pings, [3]);
+    assert!(begun.elapsed() < Duration::from_secs(1), "the end is told at once");
+    let ended = [world.await_ended(0), world.await_ended(0)];
+    let took = begun.elapsed();
+    assert!(
+        ended.contains(&(deaf, End::Aborted)) && ended.contains(&(idle, End::Finished)),
+        "{ended:?}"
+    );
+    assert!(
+        (Duration::from_millis(1900)..Duration::from_millis(3500)).contains(&took),
+        "{took:?}"
+    );
+    drop(deaf_stream);
+}
+
+#[test]
+fn a_deadline_that_is_moved_nearer_comes_then() {
+    let world = World::new(1);
+    let _stream = world.connect(0);
+    let conn = world.await_accepted(0);
+    let due = world.run(0, move |_, core| {
+        core.set_deadline(conn, Some(core.now() + 20_000_000));
+        core.set_deadline(conn, Some(core.now() + 10_000_000));
+        core.set_deadline(conn, Some(core.now() + 100_000));
+        core.now() + 100_000
+    });
+    let deadline = |fact| match fact {
+        Fact::Deadline(of, at) if of == conn => Some(at),
+        _ => None,
+    };
+    let came = world.await_fact(0, deadline);
+    assert!((due..due + 400_000).contains(&came), "due at {due}, came at {came}");
+    let due = world.run(0, move |_, core| {
+        core.set_deadline(conn, Some(core.now() + 300_000));
+        core.now() + 300_000
+    });
+    let came = world.await_fact(0, deadline);
+    assert!((due..due + 400_000).contains(&came), "due at {due}, came at {came}");
+}
+
+#[test]
+fn abort_resets() {
+    let world = World::new(1);
+    let mut stream = world.connect(0);
+    let conn = world.await_accepted(0);
+    world.run(0, move |_, core| core.abort(conn));
+    assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(world.await_ended(0), (conn, End::Aborted));
+}

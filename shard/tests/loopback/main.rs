@@ -1,0 +1,12 @@
+//! Shards from outside: real sockets on loopback, opaque bytes with checksums, and no appliance.
+
+#![allow(clippy::unwrap_used)]
+
+mod joins;
+mod life;
+mod moves;
+mod pace;
+mod slow;
+mod viewers;
+mod wire;
+mod world;

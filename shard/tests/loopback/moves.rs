@@ -1,0 +1,134 @@
+//! Connections that move between shards, and the bytes of sessions.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use penstock_shard::core::{Detached, End};
+use penstock_shard::fanout::Class;
+
+use crate::slow::connected_pair;
+use crate::viewers::KEEPS_ALL;
+use crate::wire::{Client, Kind, append, piece};
+use crate::world::{Fact, World};
+
+const HOPS: u64 = 24;
+
+/// The peer sends numbers all the time, and reads nothing until the end.
+#[test]
+fn a_connection_that_moves_loses_no_byte_either_way() {
+    let world = World::new(2);
+    let arrived = Arc::new(Mutex::new(Vec::new()));
+    for shard in 0..2 {
+        let arrived = arrived.clone();
+        world.run(shard, move |stage, _| {
+            stage.on_received = Some(Box::new(move |_, _, bytes| {
+                arrived.lock().unwrap().extend_from_slice(bytes);
+            }));
+        });
+    }
+    let (fd, stream) = connected_pair(8 * 1024);
+    let mut sending = stream.try_clone().unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let peer = std::thread::spawn(move || {
+        let mut number = 0_u64;
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            let batch: Vec<u8> = (number..number + 300).flat_map(u64::to_be_bytes).collect();
+            sending.write_all(&batch).unwrap();
+            number += 300;
+        }
+        sending.shutdown(std::net::Shutdown::Write).unwrap();
+        number
+    });
+    let unsent = Vec::new();
+    let mut moving = Detached { fd, unsent };
+    let mut carried = 0;
+    for hop in 0..HOPS {
+        let shard = (hop % 2) as usize;
+        let before = arrived.lock().unwrap().len();
+        let conn = world.run(shard, move |_, core| {
+            let conn = core.adopt(moving).unwrap();
+            core.send(conn, &piece(Kind::Ping, hop, 10_000));
+            conn
+        });
+        // It stays until bytes have come on this shard.
+        while arrived.lock().unwrap().len() == before {
+            std::thread::yield_now();
+        }
+        world.run(shard, move |_, core| core.detach(conn));
+        moving = world.await_fact(shard, |fact| match fact {
+            Fact::Detached(of, detached) => Some((of == conn).then_some(detached).unwrap()),
+            _ => None,
+        });
+        carried += moving.unsent.len();
+    }
+    assert!(carried > 0, "unsent bytes moved with it");
+    let conn = world.run(0, move |_, core| core.adopt(moving).unwrap());
+    let mut client = Client::new(stream);
+    client.read_until(|seen| seen.pings.len() as u64 == HOPS);
+    stop.send(()).unwrap();
+    assert_eq!(client.seen.pings, (0..HOPS).collect::<Vec<_>>());
+    let numbers = peer.join().unwrap();
+    assert_eq!(world.await_ended(0), (conn, End::Peer));
+    let arrived = arrived.lock().unwrap();
+    let (arrived, rest) = arrived.as_chunks::<8>();
+    assert!(rest.is_empty());
+    assert!(arrived.iter().map(|bytes| u64::from_be_bytes(*bytes)).eq(0..numbers));
+    assert_eq!(world.counters[0].connections_moved_in.value(), HOPS / 2 + 1);
+}
+
+/// The rest of a record is the feed's, not an answer that the peer made us give.
+#[test]
+fn a_viewer_that_leaves_inside_a_large_record_can_still_be_answered() {
+    let world = World::new(1);
+    world.feed(KEEPS_ALL, Class::Interactive);
+    let (fd, stream) = connected_pair(16 * 1024);
+    let conn = world.run(0, move |stage, core| {
+        let unsent = Vec::new();
+        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        core.join(conn, stage.feed.unwrap());
+        conn
+    });
+    world.write(|writer| append(writer, 0, 1_500_000, 1));
+    world.await_on(0, move |_, core| {
+        !core.is_on_boundary(conn) && core.bytes_sent(conn) > 1000
+    });
+    world.run(0, move |_, core| {
+        core.leave_feed(conn);
+        core.send(conn, &piece(Kind::Ping, 7, 100));
+        core.detach(conn);
+    });
+    let moved = world.await_fact(0, |fact| match fact {
+        Fact::Detached(_, detached) => Some(detached),
+        Fact::Ended(_, why) => panic!("{why:?}"),
+        _ => None,
+    });
+    assert!(moved.unsent.len() > 1_000_000);
+    world.run(0, |_, core| {
+        let conn = core.adopt(moved).unwrap();
+        core.send(conn, &piece(Kind::Ping, 8, 100));
+        core.finish(conn);
+    });
+    let mut client = Client::new(stream);
+    let seen = client.read_to_end();
+    assert_eq!((seen.last, &seen.pings[..]), (Some(0), &[7, 8][..]));
+    drop(client);
+    assert_eq!(world.await_ended(0).1, End::Finished);
+}
+
+#[test]
+fn a_peer_that_makes_us_answer_and_does_not_read_is_closed() {
+    let world = World::new(1);
+    let (fd, _stream) = connected_pair(16 * 1024);
+    let answers = world.run(0, move |_, core| {
+        let unsent = Vec::new();
+        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        (0..10_000).find(|_| {
+            core.send(conn, &[0; 1000]);
+            core.peer(conn).is_none()
+        })
+    });
+    let bytes = answers.unwrap() * 1000;
+    assert!((200_000..2_000_000).contains(&bytes), "{bytes}");
+    assert_eq!(world.await_ended(0).1, End::OwnOverflow);
+    assert_eq!(world.counters[0].connections_closed_own.value(), 1);
+}

@@ -1,0 +1,214 @@
+//! Viewers that do not read: moved, or closed with a reason; they cost others nothing and give their memory back.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Detached, End};
+use penstock_shard::fanout::Class;
+use penstock_shard::feed::Config;
+use penstock_shard::pool::BLOCK_BYTES;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::viewers::connect_narrow;
+use crate::wire::{Client, HEAD_BYTES, Kind, XorKey, append, piece};
+use crate::world::{PATIENCE, World};
+
+const KIB: usize = 1024;
+const MIB: u64 = 1024 * 1024;
+
+fn window(claimed_bytes_max: u64) -> Config {
+    Config {
+        lag_max_micros: 100_000,
+        bytes_max: MIB,
+        claimed_bytes_max,
+    }
+}
+
+/// A shard's end, which takes `send_bytes` at most, and a narrow reading end.
+pub fn connected_pair(send_bytes: usize) -> (OwnedFd, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = connect_narrow(listener.local_addr().unwrap());
+    let (served, _) = listener.accept().unwrap();
+    served.set_nonblocking(true).unwrap();
+    SockRef::from(&served).set_send_buffer_size(send_bytes).unwrap();
+    (served.into(), stream)
+}
+
+/// A viewer over such a pair, on shard 0.
+fn narrow_viewer(world: &World, send_bytes: usize, seal: Option<XorKey>) -> (ConnId, Client) {
+    let (fd, stream) = connected_pair(send_bytes);
+    let mut client = Client::new(stream);
+    client.key = seal.clone();
+    let conn = world.run(0, move |stage, core| {
+        let unsent = Vec::new();
+        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        if let Some(seal) = seal {
+            core.seal(conn, Box::new(seal));
+        }
+        core.join(conn, stage.feed.unwrap());
+        conn
+    });
+    (conn, client)
+}
+
+/// Appends records and has `fast` read each before the next; the others fall behind as they like.
+fn advance(world: &World, fast: &mut Client, numbers: std::ops::Range<u64>, bytes: usize) {
+    for number in numbers {
+        world.write(move |writer| append(writer, number, bytes, 10));
+        fast.read_until(|seen| seen.last == Some(number));
+        world.pool.punch_pending(usize::MAX).unwrap();
+    }
+}
+
+fn a_reader_that_stops_is_moved(seal: Option<XorKey>, bytes: usize) {
+    let world = World::new(1);
+    let feed = world.feed(window(32 * MIB), Class::Interactive);
+    let mut fast = Client::new(world.connect(0));
+    world.await_accepted(0);
+    let (conn, mut slow) = narrow_viewer(&world, 32 * KIB, seal.clone());
+    let records = 12 * MIB / bytes as u64;
+    // Many at once: a range of several records is queued for it.
+    world.write(move |writer| {
+        for number in 0..10 {
+            append(writer, number, bytes, 10);
+        }
+    });
+    advance(&world, &mut fast, 10..records, bytes);
+    // Session bytes wait for the end of the record it stands in.
+    world.run(0, move |_, core| core.send(conn, &piece(Kind::Ping, 1, 100)));
+    let taken = world.run(0, move |_, core| core.bytes_sent(conn));
+    assert!(taken < feed.tail(), "it has fallen behind");
+    let mut before_skip = 0;
+    slow.read_until(|seen| {
+        if seen.skips == 0 {
+            before_skip = seen.records;
+        }
+        seen.skips == 1 && !seen.pings.is_empty()
+    });
+    if seal.is_none() {
+        let run = before_skip * (bytes + HEAD_BYTES) as u64 + 40 + HEAD_BYTES as u64;
+        assert!(
+            run <= taken + (bytes + HEAD_BYTES) as u64,
+            "only its record: {run} of {taken}"
+        );
+    }
+    assert_eq!(world.counters[0].cursors_skipped.value(), 1);
+    // It keeps up from there.
+    for number in records..records + 30 {
+        advance(&world, &mut fast, number..number + 1, bytes);
+        slow.read_until(|seen| seen.last == Some(number));
+    }
+    assert_eq!((fast.seen.skips, fast.seen.records), (0, records + 30));
+    assert_eq!((slow.seen.skips, &slow.seen.pings[..]), (1, &[1][..]));
+    // What it held back is given back: window, the block before, the head's, and the index.
+    advance(&world, &mut fast, records + 30..records + 32, bytes);
+    slow.read_until(|seen| seen.last == Some(records + 31));
+    advance(&world, &mut fast, records + 32..records + 34, bytes);
+    let kept = (feed.head() - feed.tail()) / BLOCK_BYTES as u64;
+    let used = world.pool.usage().used;
+    assert!(used <= kept + 6, "{used} blocks for a window of {kept}");
+}
+
+#[test]
+fn a_reader_that_stops_in_small_records_is_moved() {
+    a_reader_that_stops_is_moved(None, 24_000);
+}
+
+#[test]
+fn a_reader_that_stops_in_large_records_is_moved() {
+    a_reader_that_stops_is_moved(None, 150_000);
+}
+
+#[test]
+fn a_sealed_reader_that_stops_is_moved() {
+    a_reader_that_stops_is_moved(Some(XorKey::new(99)), 40_000);
+}
+
+#[test]
+fn a_reader_that_never_reads_again_is_evicted_and_its_memory_comes_back() {
+    let world = World::new(1);
+    let feed = world.feed(window(2 * MIB), Class::Interactive);
+    let mut fast = Client::new(world.connect(0));
+    world.await_accepted(0);
+    let stopped: Vec<_> = (0..5).map(|_| narrow_viewer(&world, 32 * KIB, None)).collect();
+    advance(&world, &mut fast, 0..200, 100_000);
+    let mut ended: Vec<ConnId> = stopped
+        .iter()
+        .map(|_| match world.await_ended(0) {
+            (conn, End::Evicted) => conn,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    ended.sort();
+    let mut wanted: Vec<ConnId> = stopped.iter().map(|(conn, _)| *conn).collect();
+    wanted.sort();
+    assert_eq!(ended, wanted);
+    assert_eq!(world.counters[0].cursors_closed_evicted.value(), 5);
+    assert_eq!((fast.seen.skips, fast.seen.records), (0, 200));
+    let kept = (feed.head() - feed.tail()) / BLOCK_BYTES as u64;
+    let used = world.pool.usage().used;
+    assert!(used <= kept + 6, "{used} blocks for a window of {kept}");
+}
+
+/// A reader that becomes writable in the very pass in which it is to be evicted.
+#[test]
+fn readers_that_wake_while_they_are_evicted_tear_nothing() {
+    let world = World::new(1);
+    world.feed(window(MIB), Class::Realtime);
+    let mut fast = Client::new(world.connect(0));
+    world.await_accepted(0);
+    for round in 0..40_u64 {
+        let (conn, mut slow) = narrow_viewer(&world, 32 * KIB, None);
+        let reader = std::thread::spawn(move || {
+            slow.read_until(|seen| seen.records > 0 || seen.first.is_some());
+            let mut bytes = vec![0; 64 * KIB];
+            slow.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            // A reset may throw away what was not read; what is read is right.
+            while let Ok(count @ 1..) = std::io::Read::read(&mut slow.stream, &mut bytes[..]) {
+                slow.pieces.feed(&bytes[..count]);
+                while slow.pieces.next().is_some() {}
+            }
+        });
+        advance(&world, &mut fast, round * 30..round * 30 + 30, 100_000);
+        world.run(0, move |_, core| core.abort(conn));
+        reader.join().unwrap();
+    }
+    assert_eq!(fast.seen.skips, 0);
+}
+
+/// Blocks are handed to the socket by `sendfile`, given back, punched and written again while the peer has not
+/// acknowledged them.
+#[test]
+fn pages_that_a_stopped_reader_has_not_taken_survive_the_reuse_of_their_blocks() {
+    let world = World::with(1, 16, 20 * MIB);
+    let feed = world.feed(window(8 * MIB), Class::Interactive);
+    let mut fast = Client::new(world.connect(0));
+    world.await_accepted(0);
+    let wide = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    wide.set_recv_buffer_size(4 * MIB as usize).unwrap();
+    wide.connect(&world.addresses[0].into()).unwrap();
+    wide.set_read_timeout(Some(PATIENCE)).unwrap();
+    let conn = world.await_accepted(0);
+    let mut stopped = Client::new(wide.into());
+    let mut number = 0;
+    let mut punched = 0;
+    // Until blocks from the window on, so far as its claim allows, have been written in the place of those it was sent.
+    while feed.evict_below() == 0 && feed.tail() < 7 * MIB {
+        world.write(move |writer| append(writer, number, 250_000, 10));
+        fast.read_until(|seen| seen.last == Some(number));
+        punched += world.pool.punch_pending(usize::MAX).unwrap();
+        number += 1;
+    }
+    assert!(
+        world.counters[0].sendfiles.value() > 0 && punched > 0,
+        "{punched} blocks"
+    );
+    let taken = world.run(0, move |_, core| core.bytes_sent(conn));
+    assert!(
+        taken > punched as u64 * BLOCK_BYTES as u64,
+        "{taken} bytes are under way"
+    );
+    stopped.read_until(|seen| seen.last == Some(number - 1));
+    assert_eq!((fast.seen.skips, stopped.seen.skips), (0, 1));
+}
