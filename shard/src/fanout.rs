@@ -16,12 +16,14 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Connection, Cursor, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
 use crate::core::{Core, End, Event, FeedId, Operation, failed};
 use crate::feed::Feed;
 use crate::limits;
 use crate::mesh::ShardId;
 use crate::sys::{clock, socket};
+
+mod sealed;
 
 /// How long a feed's bytes may be held back to be sent in larger pieces (DESIGN.md 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -845,81 +847,6 @@ impl<M> Core<M> {
             self.events.push_back(Event::ReachedEnd(id));
         }
         Step::Idle
-    }
-
-    fn step_sealed(&mut self, id: ConnId) -> Step {
-        if self.fill_sealed(id).is_none() {
-            return self.nothing_left(id);
-        }
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        let Connection {
-            wrap: Wrap::Sealed(sealed),
-            in_flight,
-            ..
-        } = connection
-        else {
-            return Step::Idle;
-        };
-        let unsent = &sealed.unsent[sealed.sent..];
-        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
-        *in_flight = InFlight::Sealed { bytes };
-        self.queue_send(id, address, bytes)
-    }
-
-    /// At most one sealed buffer is unsent; when there is none, the next piece of plain bytes fills it.
-    fn fill_sealed(&mut self, id: ConnId) -> Option<()> {
-        let Wrap::Sealed(sealed) = &mut self.connections.get_mut(id)?.wrap else {
-            return None;
-        };
-        if sealed.sent < sealed.unsent.len() {
-            return Some(());
-        }
-        if sealed.sent > 0 {
-            (sealed.unsent, sealed.sent) = (Vec::new(), 0);
-        }
-        let mut plain = std::mem::take(&mut self.fanout.scratch);
-        plain.clear();
-        let filled = self.take_plain(id, &mut plain);
-        if filled.is_some()
-            && let Some(Wrap::Sealed(sealed)) = self.connections.get_mut(id).map(|connection| &mut connection.wrap)
-        {
-            sealed.seal.seal(&plain, &mut sealed.unsent);
-        }
-        self.fanout.scratch = plain;
-        filled
-    }
-
-    /// Up to one record of plain bytes, taken off the session's bytes or the feed.
-    fn take_plain(&mut self, id: ConnId, plain: &mut Vec<u8>) -> Option<()> {
-        match self.next_piece(id) {
-            Piece::Nothing => None,
-            Piece::Own => {
-                let own = &mut self.connections.get_mut(id)?.own;
-                let bytes = own.unsent().len().min(limits::SEALED_PLAIN_BYTES);
-                plain.extend_from_slice(&own.unsent()[..bytes]);
-                own.sent += bytes;
-                self.settle_own(id);
-                Some(())
-            }
-            Piece::Range => {
-                let feed = self.cursor_feed(id)?;
-                let cursor = self.connections.get_mut(id)?.cursor.as_mut()?;
-                let bytes = ((cursor.end - cursor.position) as usize).min(limits::SEALED_PLAIN_BYTES);
-                if bytes == 0 {
-                    return None;
-                }
-                plain.resize(bytes, 0);
-                if !feed.copy_out(cursor.position, plain) {
-                    self.counters.cursors_closed_lag.add(1);
-                    self.end(id, End::Lagged);
-                    return None;
-                }
-                cursor.position += bytes as u64;
-                Some(())
-            }
-        }
     }
 }
 
