@@ -50,6 +50,8 @@ pub(crate) struct FanOut {
     free: Vec<u32>,
     classes: [Pace; 4],
     turn: Option<Turn>,
+    /// Places of connections that the running visit goes through: those with a cursor in its feed when it began.
+    order: Vec<u32>,
     pub urgent: VecDeque<ConnId>,
     /// Rests of records copied for viewers that fell behind and not yet sent.
     pub rest_bytes: usize,
@@ -114,6 +116,7 @@ impl FanOut {
                 cost: 0,
             }),
             turn: None,
+            order: Vec::new(),
             urgent: VecDeque::new(),
             rest_bytes: 0,
             scratch: Vec::new(),
@@ -181,6 +184,25 @@ impl FanOut {
             feeds,
             visit: None,
             cost: 0,
+        });
+    }
+
+    /// Who comes and goes while a visit runs changes neither whom it meets nor in which order.
+    fn begin_visit(&mut self, feed: u32) {
+        let (Some(turn), Some(Some(local))) = (self.turn.as_mut(), self.feeds.get_mut(feed as usize)) else {
+            return;
+        };
+        local.rotation = (local.rotation + 1).checked_rem(local.cursors.len()).unwrap_or(0);
+        let (before, from) = local.cursors.split_at(local.rotation);
+        self.order.clear();
+        self.order.extend_from_slice(from);
+        self.order.extend_from_slice(before);
+        turn.visit = Some(Visit {
+            feed,
+            visited: 0,
+            floor: WAITING,
+            evict_below: local.feed.evict_below(),
+            changes: local.changes,
         });
     }
 
@@ -442,7 +464,7 @@ impl<M> Core<M> {
         }
         while queued < limits::SLICE_SENDS && clock::monotonic_micros() - started < limits::SLICE_MICROS {
             match self.next_of_turn() {
-                Some(id) => queued += self.serve(id),
+                Some(id) => queued += self.visit(id),
                 None => break,
             }
         }
@@ -481,48 +503,41 @@ impl<M> Core<M> {
             let turn = self.fanout.turn.as_mut()?;
             let Some(visit) = turn.visit.as_mut() else {
                 let feed = turn.feeds.pop()?;
-                let local = self.fanout.local_mut(feed)?;
-                local.rotation = local.rotation.wrapping_add(1);
-                let (evict_below, changes) = (local.feed.evict_below(), local.changes);
-                let visit = Visit {
-                    feed,
-                    visited: 0,
-                    floor: u64::MAX,
-                    evict_below,
-                    changes,
-                };
-                if let Some(turn) = self.fanout.turn.as_mut() {
-                    turn.visit = Some(visit);
-                }
+                self.fanout.begin_visit(feed);
                 continue;
             };
-            let (feed, visited, evict_below) = (visit.feed, visit.visited, visit.evict_below);
+            let (feed, index) = (visit.feed, self.fanout.order.get(visit.visited).copied());
             visit.visited += 1;
-            let local = self.fanout.feeds.get(feed as usize).and_then(|local| local.as_ref());
-            let index = local.and_then(|local| {
-                let count = local.cursors.len();
-                (visited < count).then(|| local.cursors[(local.rotation + visited) % count])
-            });
             let Some(index) = index else {
                 self.end_visit();
                 continue;
             };
             let Some(id) = self.connections.at(index) else { continue };
-            let position = self
-                .connections
-                .get(id)
-                .and_then(|c| c.cursor.as_ref())
-                .map_or(WAITING, |c| c.position);
-            if position < evict_below {
-                self.counters.cursors_closed_evicted.add(1);
-                self.end(id, End::Evicted);
-                continue;
+            let cursor = self.connections.get(id).and_then(|c| c.cursor.as_ref());
+            if cursor.is_some_and(|cursor| cursor.feed == feed) {
+                return Some(id);
             }
-            if let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.as_mut()) {
-                visit.floor = visit.floor.min(position);
-            }
-            return Some(id);
         }
+    }
+
+    /// A turn's visit to one viewer; how much of the slice it took. One that holds back too much is closed, unless a
+    /// send of it is queued in this very slice: then the next turn meets it again.
+    fn visit(&mut self, id: ConnId) -> usize {
+        let Some(connection) = self.connections.get(id) else {
+            return 0;
+        };
+        let position = connection.cursor.as_ref().map_or(WAITING, |cursor| cursor.position);
+        let is_idle = connection.in_flight == InFlight::Nothing;
+        let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.as_mut()) else {
+            return 0;
+        };
+        if position < visit.evict_below && is_idle {
+            self.counters.cursors_closed_evicted.add(1);
+            self.end(id, End::Evicted);
+            return 1;
+        }
+        visit.floor = visit.floor.min(position);
+        self.serve(id)
     }
 
     fn end_visit(&mut self) {
