@@ -260,6 +260,11 @@ impl<M> Core<M> {
         assert!(local.cursors.is_empty(), "viewers leave a feed before it is closed");
         self.fanout.feeds[id.0 as usize] = None;
         self.fanout.free.push(id.0);
+        // Its place may go to another feed before the turn ends.
+        if let Some(turn) = self.fanout.turn.as_mut() {
+            turn.feeds.retain(|feed| *feed != id.0);
+            turn.visit.take_if(|visit| visit.feed == id.0);
+        }
     }
 
     pub fn feed(&self, id: FeedId) -> Option<&Arc<Feed>> {
@@ -314,7 +319,10 @@ impl<M> Core<M> {
             position: WAITING,
             end: WAITING,
         });
-        self.start_cursor(id);
+        if !self.start_cursor(id) {
+            // A feed that has ended brings no join point any more; the visit finds out.
+            self.make_urgent(id);
+        }
     }
 
     /// Takes a viewer off its feed. The rest of what it stands in is copied and still sent, so that what the session
