@@ -616,10 +616,9 @@ impl<M> Core<M> {
             return Piece::Nothing;
         };
         if position == WAITING {
-            return if self.start_cursor(id) {
-                Piece::Own
-            } else {
-                Piece::Nothing
+            return match self.start_cursor(id) {
+                true => self.piece_after_jump(id),
+                false => Piece::Nothing,
             };
         }
         if position < local.feed.tail() {
@@ -658,10 +657,17 @@ impl<M> Core<M> {
         } else {
             self.set_cursor(id, WAITING, WAITING);
         }
-        let empty = header.is_empty() || join.is_none();
         self.fanout.scratch = header;
         match join {
-            Some(_) if empty => Piece::Range,
+            Some(_) => self.piece_after_jump(id),
+            None => Piece::Nothing,
+        }
+    }
+
+    /// At a join point: its header, or, when that is empty, what follows.
+    fn piece_after_jump(&mut self, id: ConnId) -> Piece {
+        match self.connections.get(id) {
+            Some(connection) if connection.own.unsent().is_empty() => self.extend_range(id),
             Some(_) => Piece::Own,
             None => Piece::Nothing,
         }
@@ -719,9 +725,6 @@ impl<M> Core<M> {
             return Step::Idle;
         };
         let position = cursor.position;
-        if position == cursor.end {
-            return Step::Again;
-        }
         let span = local.feed.span(self.id.index(), position, cursor.end);
         if span.len >= limits::SENDFILE_BYTES {
             local.feed.mark_sendfile(position);

@@ -68,9 +68,6 @@ impl<M> Core<M> {
                 let feed = self.cursor_feed(id)?;
                 let cursor = self.connections.get_mut(id)?.cursor.as_mut()?;
                 let bytes = ((cursor.end - cursor.position) as usize).min(limits::SEALED_PLAIN_BYTES);
-                if bytes == 0 {
-                    return None;
-                }
                 plain.resize(bytes, 0);
                 if !feed.copy_out(cursor.position, plain) {
                     self.counters.cursors_closed_lag.add(1);
