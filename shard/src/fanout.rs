@@ -598,7 +598,10 @@ impl<M> Core<M> {
             if cursor.position >= tail {
                 return Piece::Range;
             }
-            return if self.copy_rest(id) { Piece::Own } else { Piece::Nothing };
+            return match self.copy_rest(id) {
+                true => self.piece_after_jump(id),
+                false => Piece::Nothing,
+            };
         }
         if !connection.own.unsent().is_empty() {
             return Piece::Own;
@@ -664,7 +667,7 @@ impl<M> Core<M> {
         }
     }
 
-    /// At a join point: its header, or, when that is empty, what follows.
+    /// On a boundary that it was put on: session bytes (a header, a rest), or, when there are none, what follows.
     fn piece_after_jump(&mut self, id: ConnId) -> Piece {
         match self.connections.get(id) {
             Some(connection) if connection.own.unsent().is_empty() => self.extend_range(id),
@@ -673,8 +676,9 @@ impl<M> Core<M> {
         }
     }
 
-    /// A viewer inside a range that is leaving the feed gets the rest of that range as a copy, once; a second time
-    /// means that it does not read, and it is closed.
+    /// A viewer inside a record that is leaving the feed gets the rest of that record as a copy, and then stands on its
+    /// end; false when there is no room for the copy, and the viewer is closed. What was queued behind the record and not
+    /// begun is forgotten.
     fn copy_rest(&mut self, id: ConnId) -> bool {
         let Some(feed) = self.cursor_feed(id) else { return false };
         let Some(connection) = self.connections.get_mut(id) else {
@@ -683,11 +687,21 @@ impl<M> Core<M> {
         let Some(cursor) = connection.cursor.as_mut() else {
             return false;
         };
+        // Its own record is known as long as it is claimed.
+        match feed.record_at(cursor.position) {
+            Some(record) if record.start == cursor.position => cursor.end = record.start,
+            Some(record) => cursor.end = record.end,
+            None => {}
+        }
         let bytes = (cursor.end - cursor.position) as usize;
+        if bytes == 0 {
+            return true;
+        }
+        debug_assert_eq!(connection.own.rest, 0, "a rest is sent before another record begins");
         let mut rest = std::mem::take(&mut self.fanout.scratch);
         rest.clear();
         rest.resize(bytes, 0);
-        let allowed = connection.own.rest == 0 && self.fanout.rest_bytes + bytes <= limits::REST_BYTES_MAX;
+        let allowed = self.fanout.rest_bytes + bytes <= limits::REST_BYTES_MAX;
         if allowed && feed.copy_out(cursor.position, &mut rest) {
             cursor.position = cursor.end;
             rest.extend_from_slice(connection.own.unsent());

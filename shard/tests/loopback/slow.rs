@@ -74,6 +74,7 @@ fn a_reader_that_stops_is_moved(seal: Option<XorKey>, bytes: usize) {
             append(writer, number, bytes, 10);
         }
     });
+    fast.read_until(|seen| seen.last == Some(9));
     advance(&world, &mut fast, 10..records, bytes);
     // Session bytes wait for the end of the record it stands in.
     world.run(0, move |_, core| core.send(conn, &piece(Kind::Ping, 1, 100)));
