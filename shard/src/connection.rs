@@ -54,13 +54,32 @@ impl Cursor {
 pub(crate) struct Own {
     pub bytes: Vec<u8>,
     pub sent: usize,
-    /// Behind so many bytes the peer stands inside nothing of ours: they must all go before feed bytes do.
+    /// The first bytes are so much of a record that a viewer stood in when it left: the feed's, not the session's.
     pub rest: usize,
 }
 
 impl Own {
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
+    }
+
+    /// Unsent bytes that the session has put there.
+    pub fn answers(&self) -> usize {
+        self.bytes.len() - self.rest.max(self.sent)
+    }
+
+    /// Appends session bytes. What was sent goes when it is the larger part: a peer that always leaves a little unread does
+    /// not make the buffer grow. Returns how many bytes of a rest went with it.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let mut gone = 0;
+        if self.sent > self.bytes.len() / 2 {
+            gone = self.rest.min(self.sent);
+            self.bytes.drain(..self.sent);
+            self.rest -= gone;
+            self.sent = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+        gone
     }
 }
 
@@ -256,6 +275,27 @@ mod tests {
         assert_eq!((third.index, third.generation), (first.index, 1));
         assert!(connections.get(first).is_none() && connections.get_mut(second).is_some());
         assert_eq!(connections.ids().collect::<Vec<_>>(), [third, second]);
+    }
+
+    #[test]
+    fn session_bytes_that_are_never_all_read_do_not_pile_up() {
+        let mut own = Own {
+            bytes: vec![0; 1000],
+            sent: 0,
+            rest: 900,
+        };
+        assert_eq!(own.answers(), 100);
+        let (mut gone, mut sent) = (0, 0_u32);
+        for round in 0..10_000_u32 {
+            own.sent += 80;
+            sent += 80;
+            gone += own.push(&[round as u8; 80]);
+            assert_eq!(own.unsent().len(), 1000);
+            assert_eq!(own.answers(), 1000 - (900_usize.saturating_sub(sent as usize)));
+            assert!(own.bytes.len() <= 2200, "{}", own.bytes.len());
+        }
+        assert_eq!((gone, own.rest), (900, 0));
+        assert_eq!(own.unsent().last(), Some(&(9999_u32 as u8)));
     }
 
     #[test]

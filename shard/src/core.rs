@@ -259,14 +259,16 @@ impl<M> Core<M> {
         if bytes.is_empty() || !matches!(connection.life, Life::Open | Life::Detaching) {
             return;
         }
-        if connection.own.unsent().len() + bytes.len() > limits::OWN_BYTES_MAX {
+        if connection.own.answers() + bytes.len() > limits::OWN_BYTES_MAX {
             self.counters.connections_closed_own.add(1);
             return self.end(id, End::OwnOverflow);
         }
         if connection.own.bytes.capacity() == 0 {
             connection.own.bytes = self.spare.pop().unwrap_or_default();
         }
-        connection.own.bytes.extend_from_slice(bytes);
+        // A send reads the buffer within the submit that issues it, and this is between two.
+        debug_assert_eq!(connection.in_flight, InFlight::Nothing);
+        self.fanout.rest_bytes -= connection.own.push(bytes);
         self.make_urgent(id);
     }
 
@@ -309,7 +311,13 @@ impl<M> Core<M> {
     pub fn adopt(&mut self, detached: Detached) -> Option<ConnId> {
         let id = self.insert(detached.fd)?;
         self.counters.connections_moved_in.add(1);
-        self.send(id, &detached.unsent);
+        // The shard that it comes from has bounded it, the rest of a record included: no answer of this shard's peer.
+        let rest = detached.unsent.len();
+        if let Some(connection) = self.connections.get_mut(id) {
+            (connection.own.bytes, connection.own.rest) = (detached.unsent, rest);
+            self.fanout.rest_bytes += rest;
+        }
+        self.make_urgent(id);
         Some(id)
     }
 

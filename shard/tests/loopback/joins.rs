@@ -98,6 +98,7 @@ fn empty_headers_are_no_sends(sealed: bool) {
             };
             writer.append(&[record]).unwrap();
         });
+        world.await_on(0, |_, core| core.counters().cursors_joined.value() == 1);
     }
     world.write(|writer| writer.finish());
     assert!(feed.tail() > 0);
