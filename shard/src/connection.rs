@@ -147,7 +147,8 @@ pub(crate) struct Connection {
     pub wrap: Wrap,
     /// µs of the shard's clock, `u64::MAX` for none.
     pub deadline: u64,
-    pub in_wheel: bool,
+    /// When the wheel brings it up next (µs), `u64::MAX` for never.
+    pub looked_at: u64,
     /// Bytes its socket took.
     pub bytes_sent: u64,
 }
@@ -211,7 +212,7 @@ impl Connections {
             cursor: None,
             wrap: Wrap::Plain,
             deadline: u64::MAX,
-            in_wheel: false,
+            looked_at: u64::MAX,
             bytes_sent: 0,
         }));
         Some(ConnId { index, generation })

@@ -240,9 +240,9 @@ impl<M> Core<M> {
             return;
         };
         connection.deadline = at.unwrap_or(u64::MAX);
-        if connection.deadline != u64::MAX && !connection.in_wheel {
-            connection.in_wheel = true;
-            self.wheel.insert(id, connection.deadline);
+        // An entry at or before the deadline's own tick serves it.
+        if connection.deadline <= connection.looked_at.saturating_sub(limits::WHEEL_TICK_MICROS) {
+            connection.looked_at = self.wheel.insert(id, connection.deadline);
         }
     }
 

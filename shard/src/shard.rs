@@ -371,12 +371,15 @@ impl<M> Core<M> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        connection.in_wheel = false;
+        if connection.looked_at <= now {
+            connection.looked_at = u64::MAX;
+        }
         match connection.deadline {
             u64::MAX => {}
             later if later > now => {
-                connection.in_wheel = true;
-                self.wheel.insert(id, later);
+                if connection.looked_at == u64::MAX {
+                    connection.looked_at = self.wheel.insert(id, later);
+                }
             }
             _ => {
                 connection.deadline = u64::MAX;

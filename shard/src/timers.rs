@@ -7,7 +7,8 @@ use std::collections::BinaryHeap;
 use crate::limits::{WHEEL_TICK_MICROS, WHEEL_TICKS};
 
 /// Places of connections by the tick in which they are to be looked at. Entries are hints: whoever takes one out asks
-/// the connection for its deadline and puts it back if that is later. A connection has at most one entry.
+/// the connection for its deadline and puts it back if that is later. A connection gets a further entry only when its
+/// deadline is moved before all it has.
 #[derive(Debug)]
 pub struct Wheel<K> {
     slots: Vec<Vec<K>>,
@@ -26,12 +27,14 @@ impl<K> Wheel<K> {
     }
 
     /// `key` comes out of [`Wheel::expire`] at `deadline` (µs) or one tick later; one round earlier if it is farther.
-    pub fn insert(&mut self, key: K, deadline: u64) {
+    /// Returns when (µs).
+    pub fn insert(&mut self, key: K, deadline: u64) -> u64 {
         let due = deadline
             .div_ceil(WHEEL_TICK_MICROS)
             .clamp(self.tick + 1, self.tick + WHEEL_TICKS as u64 - 1);
         self.slots[(due % WHEEL_TICKS as u64) as usize].push(key);
         self.entries += 1;
+        due * WHEEL_TICK_MICROS
     }
 
     /// Moves what is due at `now` (µs) to `out`.
@@ -93,7 +96,7 @@ mod tests {
         let round = WHEEL_TICK_MICROS * (WHEEL_TICKS as u64 - 1);
         for deadline in [0, 1, 49_999, 50_000, 50_001, 10_000_000, round, round * 3] {
             let mut wheel = Wheel::new(0);
-            wheel.insert(7, deadline);
+            let due = wheel.insert(7, deadline);
             let mut out = Vec::new();
             let mut now = 0;
             while out.is_empty() {
@@ -102,6 +105,7 @@ mod tests {
                 assert!(now <= deadline + 2 * WHEEL_TICK_MICROS, "{deadline}: late at {now}");
             }
             assert!(now >= deadline.min(round), "{deadline}: early at {now}");
+            assert_eq!(now, due);
             assert_eq!((out, wheel.next()), (vec![7], None));
         }
     }
