@@ -179,7 +179,13 @@ impl<A: App> Shard<A> {
                 let target = ShardId(completion.user_data as u16);
                 self.core.counters.doorbells_failed.add(1);
                 self.core.mesh.clear_doorbell(self.core.id, target);
-                self.core.ring(target);
+                // Want of memory or room passes; a ring that is gone stays so.
+                if matches!(
+                    -completion.result,
+                    libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EOVERFLOW
+                ) {
+                    self.core.ring(target);
+                }
                 Ok(())
             }
             Some(Operation::Send) | None => Ok(()),
