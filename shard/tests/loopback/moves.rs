@@ -132,3 +132,20 @@ fn a_peer_that_makes_us_answer_and_does_not_read_is_closed() {
     assert_eq!(world.await_ended(0).1, End::OwnOverflow);
     assert_eq!(world.counters[0].connections_closed_own.value(), 1);
 }
+
+/// A move that is under way when the connection is ended.
+#[test]
+fn a_connection_that_is_ended_while_it_moves_is_ended_once_and_cleanly() {
+    let world = World::new(1);
+    let mut client = Client::new(world.connect(0));
+    let conn = world.await_accepted(0);
+    world.run(0, move |_, core| {
+        core.send(conn, &piece(Kind::Ping, 1, 100));
+        core.detach(conn);
+        core.finish(conn);
+    });
+    assert_eq!(client.read_to_end().pings, [1]);
+    drop(client);
+    assert_eq!(world.await_ended(0), (conn, End::Finished));
+    assert_eq!(world.run(0, |_, core| core.open_connections()), 0);
+}
