@@ -39,8 +39,12 @@ fn a_viewer_of_a_feed_that_ended_without_a_join_point_is_told() {
         writer.finish();
     });
     let mut client = Client::new(world.connect(0));
+    let conn = world.await_accepted(0);
     assert_eq!(client.read_to_end().records, 0);
-    world.await_fact(0, |fact| matches!(fact, Fact::ReachedEnd(_)).then_some(()));
+    world.await_fact(0, |fact| match fact {
+        Fact::ReachedEnd(of) => Some(assert_eq!(of, conn)),
+        _ => None,
+    });
 }
 
 #[test]
