@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `penstock-benches`: see `benches/README.md`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    penstock_benches::cli::main()
+}

@@ -1,0 +1,74 @@
+//! The command line: `load` and `numbers`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::load;
+use crate::numbers::{self, Number};
+use crate::report::Report;
+use crate::server::{self, Settings};
+use crate::sys;
+
+/// What penstock costs in fact: viewers of a live stream on this machine, and the figures they see.
+#[derive(Debug, Parser)]
+#[command(name = "penstock-benches", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Also write what was measured as JSON.
+    #[arg(long, value_name = "FILE", global = true)]
+    json: Option<PathBuf>,
+    /// The penstock to start; by default the one of this build, brought up to date.
+    #[arg(long, value_name = "FILE", global = true)]
+    server_binary: Option<PathBuf>,
+    /// Cores that the started penstock serves with; 0: all.
+    #[arg(long, default_value_t = 0, global = true)]
+    shards: u32,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Open viewers, watch for a while, report.
+    Load(load::Options),
+    /// Measure what was promised, beside its bar.
+    Numbers {
+        #[arg(value_enum)]
+        number: Number,
+    },
+}
+
+/// Runs the command line. The process fails when nothing could be measured, not when a bar is missed.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(report) => {
+            print!("{}", report.table());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("penstock-benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Report> {
+    sys::catch_interrupts()?;
+    sys::raise_descriptor_limit()?;
+    let settings = || -> anyhow::Result<Settings> {
+        Ok(Settings {
+            binary: arguments.server_binary.clone().map_or_else(server::sibling, Ok)?,
+            shards: arguments.shards,
+        })
+    };
+    let report = match &arguments.command {
+        Command::Load(options) => load::run(options, settings)?,
+        Command::Numbers { number } => numbers::run(*number, &settings()?)?,
+    };
+    if let Some(path) = &arguments.json {
+        report.write_json(path)?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,164 @@
+//! What `/proc` says of the server and the machine (`proc(5)`).
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::sys;
+
+/// CPU time of a process since its start, seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
+}
+
+impl Cpu {
+    pub fn total(self) -> f64 {
+        self.user + self.system
+    }
+
+    pub fn since(self, before: Cpu) -> Cpu {
+        Cpu {
+            user: self.user - before.user,
+            system: self.system - before.system,
+        }
+    }
+}
+
+/// Memory of a process, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Anonymous pages: heap and stacks. Shared memory (the mapped blocks) is none of it.
+    pub anonymous: u64,
+    /// All that is resident, shared pages in parts.
+    pub pss: u64,
+    /// Of it: shared memory, which is the budgeted blocks.
+    pub pss_shared: u64,
+}
+
+pub fn cpu(pid: u32) -> anyhow::Result<Cpu> {
+    let text = read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&text, sys::ticks_per_second()).with_context(|| format!("/proc/{pid}/stat says {text:?}"))
+}
+
+pub fn memory(pid: u32) -> anyhow::Result<Memory> {
+    let text = read(format!("/proc/{pid}/smaps_rollup"))?;
+    parse_smaps(&text).with_context(|| format!("/proc/{pid}/smaps_rollup says {text:?}"))
+}
+
+/// Memory that the kernel holds for all TCP sockets of the machine, both ends of loopback among them, bytes.
+pub fn tcp_memory() -> anyhow::Result<u64> {
+    let text = read("/proc/net/sockstat")?;
+    parse_sockstat(&text).context("/proc/net/sockstat has no TCP mem")
+}
+
+/// The machine, for a report that somebody else reads: kernel, processor, cores.
+pub fn machine() -> [(&'static str, String); 3] {
+    let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let processors = read("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    [
+        ("kernel", kernel.trim().to_owned()),
+        ("processor", model.to_owned()),
+        ("cores", cores.to_string()),
+    ]
+}
+
+fn read(path: impl Into<PathBuf>) -> anyhow::Result<String> {
+    let path = path.into();
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Fields 14 and 15, counted from behind the name, which may contain anything.
+fn parse_stat(text: &str, ticks_per_second: u64) -> Option<Cpu> {
+    let (_, behind) = text.rsplit_once(')')?;
+    let mut fields = behind.split_whitespace().skip(11);
+    let mut seconds = || Some(fields.next()?.parse::<u64>().ok()? as f64 / ticks_per_second as f64);
+    Some(Cpu {
+        user: seconds()?,
+        system: seconds()?,
+    })
+}
+
+fn parse_smaps(text: &str) -> Option<Memory> {
+    let line = |name: &str| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let mut words = line.split_whitespace();
+        let kilobytes: u64 = words.next()?.parse().ok()?;
+        (words.next() == Some("kB")).then_some(kilobytes * 1024)
+    };
+    Some(Memory {
+        anonymous: line("Anonymous")?,
+        pss: line("Pss")?,
+        pss_shared: line("Pss_Shmem").unwrap_or(0),
+    })
+}
+
+fn parse_sockstat(text: &str) -> Option<u64> {
+    const PAGE_BYTES: u64 = 4096;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_whitespace().skip_while(|word| *word != "mem");
+    words.next()?;
+    Some(words.next()?.parse::<u64>().ok()? * PAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_times_stand_behind_any_name() {
+        let text = "4242 (a ) (b) S 1 2 3 4 5 6 7 8 9 10 123 45 6 7 20 0 3 0";
+        let expected = Cpu {
+            user: 1.23,
+            system: 0.45,
+        };
+        assert_eq!(parse_stat(text, 100), Some(expected));
+        for short in [
+            "",
+            "1 (x",
+            "1 (x) S 1 2 3 4 5 6 7 8 9 10 123",
+            "1 (x) S a b c d e f g h i j k l",
+        ] {
+            assert_eq!(parse_stat(short, 100), None, "{short:?}");
+        }
+        assert!(cpu(std::process::id()).unwrap().total() >= 0.0);
+    }
+
+    #[test]
+    fn memory_is_read_by_whole_names() {
+        let text = "5581 - 7ffd [rollup]\nRss: 900 kB\nPss:                 800 kB\nPss_Anon: 1 kB\nPss_Shmem: 300 kB\n\
+                    Anonymous:     72 kB\nAnonHugePages: 9 kB\n";
+        let expected = Memory {
+            anonymous: 72 * 1024,
+            pss: 800 * 1024,
+            pss_shared: 300 * 1024,
+        };
+        assert_eq!(parse_smaps(text), Some(expected));
+        for bad in [
+            "",
+            "Pss: 800 kB\n",
+            "Pss: x kB\nAnonymous: 1 kB",
+            "Pss: 1 MB\nAnonymous: 1 kB",
+        ] {
+            assert_eq!(parse_smaps(bad), None, "{bad:?}");
+        }
+        let own = memory(std::process::id()).unwrap();
+        assert!(own.anonymous > 0 && own.pss >= own.pss_shared);
+    }
+
+    #[test]
+    fn socket_memory_is_in_pages() {
+        let text = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 1 alloc 7 mem 3\nUDP: inuse 1 mem 2\n";
+        assert_eq!(parse_sockstat(text), Some(3 * 4096));
+        assert_eq!(parse_sockstat("UDP: mem 2\n"), None);
+        assert!(tcp_memory().is_ok());
+    }
+}

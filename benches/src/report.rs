@@ -1,0 +1,216 @@
+//! What was measured, as an aligned table and as JSON.
+
+use std::path::Path;
+
+use anyhow::Context;
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+/// Which side of the bar is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Good {
+    AtMost,
+    AtLeast,
+}
+
+/// A figure that has to be reached.
+#[derive(Clone, Debug, PartialEq)]
+struct Bar {
+    value: f64,
+    good: Good,
+    met: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Row {
+    Title(String),
+    Fact {
+        name: String,
+        text: String,
+    },
+    Figure {
+        name: String,
+        value: f64,
+        unit: &'static str,
+        bar: Option<Bar>,
+    },
+}
+
+/// Rows in the order in which they were told.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    pub fn new() -> Report {
+        Report::default()
+    }
+
+    pub fn title(&mut self, text: impl Into<String>) {
+        self.rows.push(Row::Title(text.into()));
+    }
+
+    pub fn fact(&mut self, name: &str, text: impl Into<String>) {
+        self.rows.push(Row::Fact {
+            name: name.into(),
+            text: text.into(),
+        });
+    }
+
+    pub fn figure(&mut self, name: &str, value: f64, unit: &'static str) {
+        self.rows.push(Row::Figure {
+            name: name.into(),
+            value,
+            unit,
+            bar: None,
+        });
+    }
+
+    /// A figure with its bar; `NaN`, which is not measured, does not meet it.
+    pub fn bar(&mut self, name: &str, value: f64, unit: &'static str, good: Good, bar: f64) {
+        let met = match good {
+            Good::AtMost => value <= bar,
+            Good::AtLeast => value >= bar,
+        };
+        let bar = Some(Bar { value: bar, good, met });
+        self.rows.push(Row::Figure {
+            name: name.into(),
+            value,
+            unit,
+            bar,
+        });
+    }
+
+    pub fn append(&mut self, other: Report) {
+        self.rows.extend(other.rows);
+    }
+
+    /// Whether every bar was met.
+    pub fn is_met(&self) -> bool {
+        let mut bars = self.rows.iter().filter_map(|row| match row {
+            Row::Figure { bar, .. } => bar.as_ref(),
+            _ => None,
+        });
+        bars.all(|bar| bar.met)
+    }
+
+    /// For people: names left, figures right, `measured / bar / met or not` where there is one.
+    pub fn table(&self) -> String {
+        let names = self.rows.iter().map(|row| match row {
+            Row::Title(_) => 0,
+            Row::Fact { name, .. } | Row::Figure { name, .. } => name.chars().count(),
+        });
+        let width = names.max().unwrap_or(0);
+        let mut out = String::new();
+        for row in &self.rows {
+            match row {
+                Row::Title(text) => out += &format!("\n{text}\n"),
+                Row::Fact { name, text } => out += &format!("  {name:width$}  {text}\n"),
+                Row::Figure { name, value, unit, bar } => {
+                    let line = format!("  {name:width$}  {:>12} {unit:<8}", shown(*value));
+                    let bar = bar.as_ref().map_or_else(String::new, |bar| {
+                        let sign = if bar.good == Good::AtMost { "<=" } else { ">=" };
+                        let met = if bar.met { "met" } else { "NOT MET" };
+                        format!("  / bar {sign} {} {unit} / {met}", shown(bar.value))
+                    });
+                    out += (line + &bar).trim_end();
+                    out.push('\n');
+                }
+            }
+        }
+        out
+    }
+
+    pub fn json(&self) -> Value {
+        let rows = self.rows.iter().map(|row| match row {
+            Row::Title(text) => json!({"title": text}),
+            Row::Fact { name, text } => json!({"name": name, "text": text}),
+            Row::Figure { name, value, unit, bar } => {
+                let bar = bar.as_ref().map(|bar| {
+                    let good = if bar.good == Good::AtMost {
+                        "at_most"
+                    } else {
+                        "at_least"
+                    };
+                    json!({"value": bar.value, "good": good, "met": bar.met})
+                });
+                json!({"name": name, "value": value, "unit": unit, "bar": bar})
+            }
+        });
+        Value::Array(rows.collect())
+    }
+
+    pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
+        let text = format!("{:#}\n", self.json());
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// A quantile of a histogram of µs, ms; NaN when nothing was recorded.
+pub fn quantile_millis(micros: &Histogram<u64>, quantile: f64) -> f64 {
+    if micros.is_empty() {
+        return f64::NAN;
+    }
+    micros.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+/// Four significant digits at least, no exponent.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        _ if value.is_nan() => "none".into(),
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
+        1000.0.. => format!("{value:.0}"),
+        100.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_met_or_not() {
+        let mut report = Report::new();
+        report.title("numbers");
+        report.fact("kernel", "6.1");
+        report.bar("first byte p99", 19.25, "ms", Good::AtMost, 20.0);
+        report.bar("bytes", 1.0, "GB", Good::AtLeast, 1.0);
+        assert!(report.is_met());
+        report.figure("p50", 0.5, "ms");
+        report.bar("latency", f64::NAN, "ms", Good::AtMost, 40.0);
+        assert!(!report.is_met());
+        let table = report.table();
+        assert!(
+            table.contains("  first byte p99         19.25 ms        / bar <= 20 ms / met\n"),
+            "{table}"
+        );
+        assert!(table.contains("none ms        / bar <= 40 ms / NOT MET\n"), "{table}");
+        let json = report.json();
+        assert_eq!(json[2]["bar"]["met"], true);
+        assert_eq!(json[5]["value"], Value::Null);
+    }
+
+    #[test]
+    fn figures_keep_their_digits() {
+        for (value, text) in [
+            (0.12345, "0.1235"),
+            (1.5, "1.50"),
+            (123.45, "123.5"),
+            (4000.0, "4000"),
+            (2e3 + 0.4, "2000"),
+        ] {
+            assert_eq!(shown(value), text);
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_quantile() {
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        assert!(quantile_millis(&histogram, 0.5).is_nan());
+        histogram.record(1500).unwrap();
+        assert!((quantile_millis(&histogram, 0.99) - 1.5).abs() < 0.01);
+    }
+}

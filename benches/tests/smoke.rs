@@ -1,0 +1,79 @@
+//! The load bench end to end, small: it starts a server, publishes, watches, and finds what it looks for.
+
+use std::time::Duration;
+
+use clap::Parser;
+use penstock_benches::load::{self, Options};
+use penstock_benches::numbers::watched;
+use penstock_benches::report::Report;
+use penstock_benches::scene::{Packaging, Stage};
+use penstock_benches::server::{self, Settings};
+use penstock_benches::sys;
+
+fn settings() -> anyhow::Result<Settings> {
+    sys::raise_descriptor_limit()?;
+    Ok(Settings {
+        binary: server::sibling()?,
+        shards: 2,
+    })
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A figure of a report.
+fn value(report: &Report, name: &str) -> f64 {
+    let json = report.json();
+    let rows = json.as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == name);
+    let row = row.unwrap_or_else(|| panic!("no {name} in\n{}", report.table()));
+    row["value"].as_f64().unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_small_load_is_measured() {
+    let line = "load --viewers 20 --ramp 0 --seconds 3 --joins 5 --bitrate 600";
+    let options = Line::parse_from(line.split(' ')).options;
+    let report = load::run(&options, settings).unwrap();
+    assert_eq!(value(&report, "viewers ok"), 25.0, "{}", report.table());
+    assert_eq!(value(&report, "viewers failed"), 0.0, "{}", report.table());
+    assert_eq!(value(&report, "breaks in the frames' numbers"), 0.0, "{}", report.table());
+    for positive in [
+        "delivered",
+        "added latency p50",
+        "first byte, as drained, p99",
+        "first byte, joining one by one, p99",
+        "anonymous private memory",
+        "PSS",
+    ] {
+        assert!(value(&report, positive) > 0.0, "{positive}\n{}", report.table());
+    }
+    // 20 to 25 viewers of 600 kb/s, within what the start burst of those who join adds.
+    let delivered = value(&report, "delivered");
+    assert!((0.008..0.03).contains(&delivered), "{delivered} Gb/s");
+}
+
+#[test]
+fn stamps_are_found_in_every_packaging() {
+    let mut stage = Stage::start(&settings().unwrap(), 600).unwrap();
+    for packaging in [Packaging::Flv, Packaging::Ts, Packaging::Mp4, Packaging::Rtmp] {
+        let found = watched(&mut stage, packaging, 5, Duration::from_secs(1)).unwrap();
+        let name = packaging.name();
+        assert_eq!((found.ok, found.failed), (5, 0), "{name}: {found:?}");
+        // 30 pictures a second to 4 viewers that verify; a loaded machine may see part of them later.
+        let seen = found.latency_micros.len();
+        assert!((60..=150).contains(&seen), "{name}: {seen} stamps");
+        assert_eq!(found.frames_lost, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_load_that_nobody_can_watch_is_an_error() {
+    let line = "load --url http://127.0.0.1:9/live.flv --viewers 2 --ramp 0 --seconds 1";
+    let options = Line::parse_from(line.split(' ')).options;
+    let error = load::run(&options, settings).unwrap_err();
+    assert!(format!("{error}").contains("no viewer played"), "{error}");
+}
