@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, anyhow};
-use hdrhistogram::Histogram;
-
+use crate::report::Times;
 use crate::stamp::{Search, Stamp};
 use crate::sys::{self, Epoll, Events};
 use crate::target::{Asked, body_of};
+use anyhow::{Context, anyhow};
 
 /// No byte for longer is a stall.
 pub const STALL_NANOS: u64 = 1_000_000_000;
@@ -23,8 +22,6 @@ const EVENTS: usize = 512;
 const DRAIN_BYTES: usize = 1 << 20;
 /// Orders are looked at least so often.
 const WAIT_MILLIS: i32 = 50;
-/// A latency beyond is this: a minute, in µs.
-const LATENCY_MICROS_MAX: u64 = 60_000_000;
 
 /// What a viewer does with its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +52,8 @@ impl Watched {
 #[derive(Debug)]
 pub struct Outcome {
     pub viewers: Vec<Watched>,
-    /// From a frame's sending to its bytes' reading, µs, since the window began.
-    pub latency_micros: Histogram<u64>,
+    /// From a frame's sending to its bytes' reading, since the window began.
+    pub latency: Times,
     /// Stamps whose number did not follow the one before.
     pub frames_lost: u64,
 }
@@ -109,7 +106,7 @@ impl Crowd {
             tally: Arc::clone(&tally),
             stop: Arc::clone(&stop),
             viewers: Vec::new(),
-            latency_micros: Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?,
+            latency: Times::default(),
             frames_lost: 0,
             scratch: vec![0; DRAIN_BYTES],
         };
@@ -198,7 +195,7 @@ struct ReadingThread {
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
     viewers: Vec<Viewer>,
-    latency_micros: Histogram<u64>,
+    latency: Times,
     frames_lost: u64,
     scratch: Vec<u8>,
 }
@@ -229,7 +226,7 @@ impl ReadingThread {
             match order {
                 Order::Add { asked, reading, framed } => self.take(asked, reading, framed),
                 Order::BeginWindow => {
-                    self.latency_micros.reset();
+                    self.latency.clear();
                     self.frames_lost = 0;
                     for viewer in &mut self.viewers {
                         viewer.watched.longest_gap_nanos = 0;
@@ -297,7 +294,7 @@ impl ReadingThread {
         }
         viewer.last_at = now;
         if let Some(search) = &mut viewer.search {
-            let (latency, lost) = (&mut self.latency_micros, &mut self.frames_lost);
+            let (latency, lost) = (&mut self.latency, &mut self.frames_lost);
             let (asked_at, last) = (viewer.asked_at, &mut viewer.last_number);
             search.feed(media, |stamp| note(stamp, now, asked_at, last, latency, lost));
         }
@@ -328,27 +325,20 @@ impl ReadingThread {
         });
         Outcome {
             viewers: viewers.collect(),
-            latency_micros: self.latency_micros,
+            latency: self.latency,
             frames_lost: self.frames_lost,
         }
     }
 }
 
 /// Frames from before the viewer asked came out of the memory of the server: their age is no latency.
-fn note(
-    stamp: Stamp,
-    now: u64,
-    asked_at: u64,
-    last: &mut Option<u32>,
-    latency: &mut Histogram<u64>,
-    frames_lost: &mut u64,
-) {
+fn note(stamp: Stamp, now: u64, asked_at: u64, last: &mut Option<u32>, latency: &mut Times, frames_lost: &mut u64) {
     if last.is_some_and(|last| stamp.number != last.wrapping_add(1)) {
         *frames_lost += 1;
     }
     *last = Some(stamp.number);
     if stamp.nanos >= asked_at {
-        latency.saturating_record(now.saturating_sub(stamp.nanos) / 1000);
+        latency.record_nanos(now.saturating_sub(stamp.nanos));
     }
 }
 
@@ -399,7 +389,7 @@ mod tests {
         drop(peers.pop());
         wait(&crowd, 2 * answer.len() as u64, 2);
         let outcome = crowd.end().unwrap();
-        assert_eq!((outcome.latency_micros.len(), outcome.frames_lost), (3, 1));
+        assert_eq!((outcome.latency.count(), outcome.frames_lost), (3, 1));
         let bytes: Vec<u64> = outcome.viewers.iter().map(|viewer| viewer.bytes).collect();
         assert_eq!(bytes, [answer.len() as u64, answer.len() as u64, 26, 0]);
         let played: Vec<bool> = outcome.viewers.iter().map(|viewer| viewer.failed.is_none()).collect();

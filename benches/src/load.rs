@@ -10,7 +10,7 @@ use crate::proc;
 use crate::publish::Publisher;
 use crate::report::Report;
 use crate::scene::{Audience, Moment, Packaging, Stage, clips, report_cost};
-use crate::server::{Server, Settings};
+use crate::server::Settings;
 use crate::target::Target;
 
 /// Viewers have their start burst behind them.
@@ -125,7 +125,7 @@ fn report(
         report.fact(name, text);
     }
     let memory = subject.pid().map(proc::memory).transpose()?;
-    let kernel = proc::tcp_memory()?;
+    let kernel = proc::kernel()?;
     subject.check()?;
     audience.end()?.report(&mut report);
     report_cost(&mut report, before, after);
@@ -134,7 +134,11 @@ fn report(
         report.figure("PSS", memory.pss as f64 / 1024.0, "KiB");
         report.figure("  of it shared blocks", memory.pss_shared as f64 / 1024.0, "KiB");
     }
-    report.figure("kernel memory of all TCP sockets", kernel as f64 / 1024.0, "KiB");
+    report.figure(
+        "kernel TCP buffers of the machine",
+        kernel.buffers as f64 / 1024.0,
+        "KiB",
+    );
     if let Some(publisher) = subject.publisher() {
         let late = publisher.late_max().as_secs_f64() * 1000.0;
         report.figure("publisher late by at most", late, "ms");
@@ -155,7 +159,7 @@ impl Subject {
 
     fn pid(&self) -> Option<u32> {
         match self {
-            Subject::Own(stage) => Some(Stage::server(stage)).map(Server::pid),
+            Subject::Own(stage) => Some(stage.server().pid()),
             Subject::Other { pid, .. } => *pid,
         }
     }

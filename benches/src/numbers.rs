@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::proc::{self, Memory};
-use crate::report::{Good, Report, quantile_millis};
+use crate::proc::{self, Kernel, Memory};
+use crate::report::{Good, Report};
 use crate::scene::{Audience, Findings, Packaging, Stage, pause, report_cost};
 use crate::server::Settings;
 
@@ -78,7 +78,7 @@ fn join(settings: &Settings) -> anyhow::Result<Report> {
     let found = audience.end()?;
     let mut report = Report::new();
     report.title("join: 200 more FLV viewers one by one while 500 watch, 2.6 Mb/s");
-    let p99 = quantile_millis(&found.first_byte_joining_micros, 0.99);
+    let p99 = found.first_byte_joining.quantile_millis(0.99);
     report.bar("first byte p99", p99, "ms", Good::AtMost, 20.0);
     report.bar("viewers failed", found.failed as f64, "", Good::AtMost, 0.0);
     found.report(&mut report);
@@ -97,20 +97,16 @@ fn latency(settings: &Settings) -> anyhow::Result<Report> {
         (Packaging::Mp4, None),
     ] {
         let found = watched(&mut stage, packaging, 20, Duration::from_secs(8))?;
-        let (name, p50) = (packaging.name(), quantile_millis(&found.latency_micros, 0.5));
+        let (name, p50) = (packaging.name(), found.latency.quantile_millis(0.5));
         match bar {
             Some(bar) => report.bar(&format!("{name} added latency p50"), p50, "ms", Good::AtMost, bar),
             None => report.figure(&format!("{name} added latency p50, its chunk included"), p50, "ms"),
         }
         for (label, quantile) in [("p99", 0.99), ("max", 1.0)] {
-            let value = quantile_millis(&found.latency_micros, quantile);
+            let value = found.latency.quantile_millis(quantile);
             report.figure(&format!("{name} added latency {label}"), value, "ms");
         }
-        report.figure(
-            &format!("{name} frames measured"),
-            found.latency_micros.len() as f64,
-            "",
-        );
+        report.figure(&format!("{name} frames measured"), found.latency.count() as f64, "");
         let bad = found.failed + found.stalled + found.frames_lost;
         report.bar(
             &format!("{name} failed, stalled, frames lost"),
@@ -177,7 +173,7 @@ fn thousand(settings: &Settings) -> anyhow::Result<Report> {
 struct Held {
     memory: Memory,
     blocks: u64,
-    kernel: u64,
+    kernel: Kernel,
 }
 
 fn memory(settings: &Settings) -> anyhow::Result<Report> {
@@ -215,9 +211,16 @@ fn memory(settings: &Settings) -> anyhow::Result<Report> {
     report.bar("viewers playing", many_playing as f64, "", Good::AtLeast, 4000.0);
     let blocks = growth(few.memory.pss_shared, many.memory.pss_shared);
     report.figure("budgeted blocks (shared), per viewer", blocks, "bytes");
+    let first = (few.memory.anonymous as f64 - empty.memory.anonymous as f64) / few_playing as f64;
+    report.figure("anonymous private of the first 1,000, per viewer", first, "bytes");
     report.figure(
-        "kernel, both ends of its socket, per viewer",
-        growth(few.kernel, many.kernel),
+        "kernel TCP buffers, both ends, per viewer",
+        growth(few.kernel.buffers, many.kernel.buffers),
+        "bytes",
+    );
+    report.figure(
+        "kernel objects, both ends, per viewer",
+        growth(few.kernel.slab, many.kernel.slab),
         "bytes",
     );
     for (viewers, held) in [(0, empty), (few_playing, few), (many_playing, many)] {
@@ -227,7 +230,8 @@ fn memory(settings: &Settings) -> anyhow::Result<Report> {
         line("anonymous private", held.memory.anonymous);
         line("PSS", held.memory.pss);
         line("  of it shared blocks", held.memory.pss_shared);
-        line("kernel memory of all TCP sockets", held.kernel);
+        line("kernel TCP buffers of the machine", held.kernel.buffers);
+        line("kernel objects of the machine", held.kernel.slab);
         report.figure(&format!("{viewers} viewers: blocks used"), held.blocks as f64, "");
     }
     found.report(&mut report);
@@ -239,7 +243,7 @@ fn held(stage: &Stage) -> anyhow::Result<Held> {
     Ok(Held {
         memory: proc::memory(stage.server().pid())?,
         blocks: counters.get("memory_blocks_used").copied().unwrap_or(0),
-        kernel: proc::tcp_memory()?,
+        kernel: proc::kernel()?,
     })
 }
 

@@ -47,10 +47,21 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     parse_smaps(&text).with_context(|| format!("/proc/{pid}/smaps_rollup says {text:?}"))
 }
 
-/// Memory that the kernel holds for all TCP sockets of the machine, both ends of loopback among them, bytes.
-pub fn tcp_memory() -> anyhow::Result<u64> {
-    let text = read("/proc/net/sockstat")?;
-    parse_sockstat(&text).context("/proc/net/sockstat has no TCP mem")
+/// Memory that the kernel holds for the whole machine, bytes: both ends of loopback, and all else that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// Bytes queued in TCP sockets, by the page.
+    pub buffers: u64,
+    /// Objects that cannot be given back: sockets, files and their like, and everything else's.
+    pub slab: u64,
+}
+
+pub fn kernel() -> anyhow::Result<Kernel> {
+    let (sockets, memory) = (read("/proc/net/sockstat")?, read("/proc/meminfo")?);
+    Ok(Kernel {
+        buffers: parse_sockstat(&sockets).context("/proc/net/sockstat has no TCP mem")?,
+        slab: kilobytes(&memory, "SUnreclaim").context("/proc/meminfo has no SUnreclaim")?,
+    })
 }
 
 /// The machine, for a report that somebody else reads: kernel, processor, cores.
@@ -86,19 +97,21 @@ fn parse_stat(text: &str, ticks_per_second: u64) -> Option<Cpu> {
 }
 
 fn parse_smaps(text: &str) -> Option<Memory> {
-    let line = |name: &str| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        let mut words = line.split_whitespace();
-        let kilobytes: u64 = words.next()?.parse().ok()?;
-        (words.next() == Some("kB")).then_some(kilobytes * 1024)
-    };
     Some(Memory {
-        anonymous: line("Anonymous")?,
-        pss: line("Pss")?,
-        pss_shared: line("Pss_Shmem").unwrap_or(0),
+        anonymous: kilobytes(text, "Anonymous")?,
+        pss: kilobytes(text, "Pss")?,
+        pss_shared: kilobytes(text, "Pss_Shmem").unwrap_or(0),
     })
+}
+
+/// `NAME:   VALUE kB`, in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let mut words = line.split_whitespace();
+    let kilobytes: u64 = words.next()?.parse().ok()?;
+    (words.next() == Some("kB")).then_some(kilobytes * 1024)
 }
 
 fn parse_sockstat(text: &str) -> Option<u64> {
@@ -159,6 +172,6 @@ mod tests {
         let text = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 1 alloc 7 mem 3\nUDP: inuse 1 mem 2\n";
         assert_eq!(parse_sockstat(text), Some(3 * 4096));
         assert_eq!(parse_sockstat("UDP: mem 2\n"), None);
-        assert!(tcp_memory().is_ok());
+        assert!(kernel().unwrap().slab > 0);
     }
 }

@@ -1,6 +1,7 @@
 //! What was measured, as an aligned table and as JSON.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -147,12 +148,49 @@ impl Report {
     }
 }
 
-/// A quantile of a histogram of µs, ms; NaN when nothing was recorded.
-pub fn quantile_millis(micros: &Histogram<u64>, quantile: f64) -> f64 {
-    if micros.is_empty() {
-        return f64::NAN;
+/// Times, to three digits. Of a type of its own because hdrhistogram's auto-resizing histogram clamps what is recorded
+/// by `saturating_record` to the range it has *so far*: half a second became 2 µs.
+#[derive(Clone, Debug)]
+pub struct Times(Histogram<u64>);
+
+/// An hour: longer than any run's stall.
+const MICROS_MAX: u64 = 3_600_000_000;
+
+impl Default for Times {
+    fn default() -> Self {
+        Times(Histogram::new_with_bounds(1, MICROS_MAX, 3).expect("1 to an hour at 3 digits is a legal range"))
     }
-    micros.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+impl Times {
+    pub fn record_nanos(&mut self, nanos: u64) {
+        self.0.saturating_record(nanos / 1000);
+    }
+
+    /// One of a row of questions that were to be asked `interval` apart, each waiting for the one before: those that a
+    /// long answer kept from being asked are recorded as they would have fared (coordinated omission).
+    pub fn record_paced(&mut self, nanos: u64, interval: Duration) {
+        let micros = (nanos / 1000).min(MICROS_MAX);
+        let interval = u64::try_from(interval.as_micros()).unwrap_or(MICROS_MAX);
+        let recorded = self.0.record_correct(micros, interval);
+        debug_assert!(recorded.is_ok(), "clamped above");
+    }
+
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// In ms; NaN when nothing was recorded.
+    pub fn quantile_millis(&self, quantile: f64) -> f64 {
+        if self.0.is_empty() {
+            return f64::NAN;
+        }
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
+    }
 }
 
 /// Four significant digits at least, no exponent.
@@ -207,10 +245,32 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_histogram_has_no_quantile() {
-        let mut histogram = Histogram::<u64>::new(3).unwrap();
-        assert!(quantile_millis(&histogram, 0.5).is_nan());
-        histogram.record(1500).unwrap();
-        assert!((quantile_millis(&histogram, 0.99) - 1.5).abs() < 0.01);
+    fn times_of_any_size_are_kept_apart() {
+        let mut times = Times::default();
+        assert!(times.quantile_millis(0.5).is_nan());
+        for millis in [1, 2, 3, 500, 90_000] {
+            times.record_nanos(millis * 1_000_000);
+        }
+        for (quantile, millis) in [(0.2, 1.0), (0.4, 2.0), (0.6, 3.0), (0.8, 500.0), (1.0, 90_000.0)] {
+            let found = times.quantile_millis(quantile);
+            assert!(
+                (found / millis - 1.0).abs() < 0.002,
+                "{quantile}: {found}, not {millis}"
+            );
+        }
+        assert_eq!(times.count(), 5);
+        times.clear();
+        assert_eq!(times.count(), 0);
+    }
+
+    #[test]
+    fn a_long_answer_counts_for_those_that_could_not_ask() {
+        let mut times = Times::default();
+        for millis in [1, 1, 1000, 1] {
+            times.record_paced(millis * 1_000_000, Duration::from_millis(100));
+        }
+        // 1000, and 900 down to 100 of the nine that were due meanwhile.
+        assert_eq!(times.count(), 3 + 10);
+        assert!(times.quantile_millis(0.5) > 100.0);
     }
 }

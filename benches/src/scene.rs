@@ -7,13 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hdrhistogram::Histogram;
 
 use crate::clip::Clip;
 use crate::crowd::{Crowd, Outcome, Reading};
 use crate::proc::{self, Cpu};
 use crate::publish::Publisher;
-use crate::report::{Report, quantile_millis};
+use crate::report::{Report, Times};
 use crate::server::{self, Server, Settings};
 use crate::sys;
 use crate::target::Target;
@@ -120,7 +119,7 @@ pub fn clips() -> anyhow::Result<PathBuf> {
 pub struct Audience {
     drainers: Crowd,
     verifiers: Crowd,
-    first_byte_joining: Histogram<u64>,
+    first_byte_joining: Times,
     refused: Vec<String>,
     progress: Progress,
 }
@@ -142,12 +141,12 @@ pub struct Findings {
     pub stalled: u64,
     /// Reasons of failures, the first few.
     pub reasons: Vec<String>,
-    /// Of viewers that were let in without waiting, as drained: the drainer's own delay is in it.
-    pub first_byte_micros: Histogram<u64>,
-    /// Of viewers that joined one by one while the others were watching.
-    pub first_byte_joining_micros: Histogram<u64>,
-    pub latency_micros: Histogram<u64>,
-    pub gap_micros: Histogram<u64>,
+    /// Of all; for those that were not waited for, the reading thread's own delay is in it.
+    pub first_byte: Times,
+    /// Of viewers that joined one by one while the others were watching, corrected for coordinated omission.
+    pub first_byte_joining: Times,
+    pub latency: Times,
+    pub gap: Times,
     pub frames_lost: u64,
 }
 
@@ -158,7 +157,7 @@ impl Audience {
         Ok(Audience {
             drainers: Crowd::start("drainers")?,
             verifiers: Crowd::start("verifiers")?,
-            first_byte_joining: Histogram::new(3)?,
+            first_byte_joining: Times::default(),
             refused: Vec::new(),
             progress: Progress::new(label),
         })
@@ -182,14 +181,14 @@ impl Audience {
     /// `viewers` join one by one, each waited for until its first byte of media, evenly over a time.
     pub fn join(&mut self, target: &Target, viewers: u32, over: Duration) -> anyhow::Result<()> {
         let start = Instant::now();
+        let interval = over / viewers.max(1);
         for number in 0..viewers {
-            let due = start + over.mul_f64(f64::from(number) / f64::from(viewers));
-            self.wait_until(due)?;
+            self.wait_until(start + interval * number)?;
             match target.ask_and_wait() {
                 Ok(asked) => {
                     let first_at = asked.first_at.context("it has been waited for")?;
-                    let micros = first_at.saturating_sub(asked.at) / 1000;
-                    self.first_byte_joining.saturating_record(micros);
+                    let nanos = first_at.saturating_sub(asked.at);
+                    self.first_byte_joining.record_paced(nanos, interval);
                     self.drainers.add(asked, Reading::Drain)?;
                 }
                 Err(error) => self.refused.push(format!("{error:#}")),
@@ -257,24 +256,24 @@ fn findings(
     drained: Outcome,
     verified: Outcome,
     refused: Vec<String>,
-    first_byte_joining_micros: Histogram<u64>,
+    first_byte_joining: Times,
 ) -> anyhow::Result<Findings> {
     let mut found = Findings {
         ok: 0,
         failed: refused.len() as u64,
         stalled: 0,
         reasons: refused,
-        first_byte_micros: Histogram::new(3)?,
-        first_byte_joining_micros,
-        latency_micros: verified.latency_micros,
-        gap_micros: Histogram::new(3)?,
+        first_byte: Times::default(),
+        first_byte_joining,
+        latency: verified.latency,
+        gap: Times::default(),
         frames_lost: verified.frames_lost,
     };
     for viewer in drained.viewers.into_iter().chain(verified.viewers) {
         let is_stalled = viewer.is_stalled();
         if let Some(nanos) = viewer.first_byte_nanos {
-            found.first_byte_micros.saturating_record(nanos / 1000);
-            found.gap_micros.saturating_record(viewer.longest_gap_nanos / 1000);
+            found.first_byte.record_nanos(nanos);
+            found.gap.record_nanos(viewer.longest_gap_nanos);
         }
         match viewer.failed {
             Some(reason) => {
@@ -297,19 +296,19 @@ impl Findings {
         for reason in &self.reasons {
             report.fact("failed", reason.as_str());
         }
-        let mut quantiles = |name: &str, micros: &Histogram<u64>| {
-            if micros.is_empty() {
+        let mut quantiles = |name: &str, times: &Times| {
+            if times.count() == 0 {
                 return;
             }
             for (label, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-                report.figure(&format!("{name} {label}"), quantile_millis(micros, quantile), "ms");
+                report.figure(&format!("{name} {label}"), times.quantile_millis(quantile), "ms");
             }
         };
-        quantiles("first byte, as drained,", &self.first_byte_micros);
-        quantiles("first byte, joining one by one,", &self.first_byte_joining_micros);
-        quantiles("added latency", &self.latency_micros);
-        quantiles("longest gap of a viewer", &self.gap_micros);
-        if !self.latency_micros.is_empty() {
+        quantiles("first byte, all viewers,", &self.first_byte);
+        quantiles("first byte, joins under load,", &self.first_byte_joining);
+        quantiles("added latency", &self.latency);
+        quantiles("longest gap of a viewer", &self.gap);
+        if self.latency.count() > 0 {
             report.figure("breaks in the frames' numbers", self.frames_lost as f64, "");
         }
     }
