@@ -185,8 +185,10 @@ fn rtmp_read_demux(criterion: &mut Criterion) {
     group.finish();
 }
 
+type Maker = fn() -> Box<dyn Mux>;
+
 fn muxes(criterion: &mut Criterion) {
-    let makers: [(&str, fn() -> Box<dyn Mux>); 4] = [
+    let makers: [(&str, Maker); 4] = [
         ("mux_flv", || Box::new(flv::Mux::new())),
         ("mux_ts", || Box::new(ts::Mux::new("bench"))),
         ("mux_mp4", || Box::new(mp4::Muxer::new())),

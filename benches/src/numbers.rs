@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::proc::{self, Kernel, Memory};
 use crate::report::{Good, Report};
 use crate::scene::{Audience, Findings, Packaging, Stage, pause, report_cost};
-use crate::server::Settings;
+use crate::server::{Settings, counter};
 
 /// The canonical clip, kb/s.
 const CANONICAL: u32 = 2600;
@@ -160,8 +160,7 @@ fn thousand(settings: &Settings) -> anyhow::Result<Report> {
         "kernel_entries",
         "parks",
     ] {
-        let value = |of: &std::collections::BTreeMap<String, u64>| of.get(name).copied().unwrap_or(0);
-        let rise = value(&counted_after).saturating_sub(value(&counted));
+        let rise = counter(&counted_after, name)?.saturating_sub(counter(&counted, name)?);
         let seconds = (after.at - before.at).as_secs_f64();
         report.figure(&format!("counter {name}"), rise as f64 / seconds, "/s");
     }
@@ -242,7 +241,7 @@ fn held(stage: &Stage) -> anyhow::Result<Held> {
     let counters = stage.server().counters()?;
     Ok(Held {
         memory: proc::memory(stage.server().pid())?,
-        blocks: counters.get("memory_blocks_used").copied().unwrap_or(0),
+        blocks: counter(&counters, "memory_blocks_used")?,
         kernel: proc::kernel()?,
     })
 }
@@ -261,13 +260,12 @@ fn idle(settings: &Settings) -> anyhow::Result<Report> {
     report.title("idle: one published stream of 2.6 Mb/s, no viewer, 10 s");
     let share = |time: f64| 100.0 * time / seconds as f64;
     report.bar("server CPU", share(cpu.total()), "% core", Good::AtMost, 2.0);
-    let value = |of: &std::collections::BTreeMap<String, u64>, name: &str| of.get(name).copied().unwrap_or(0);
-    let muxed = value(&counted_after, "frames_muxed") as f64;
+    let muxed = counter(&counted_after, "frames_muxed")? as f64;
     report.bar("frames muxed", muxed, "", Good::AtMost, 0.0);
     report.figure("  user", share(cpu.user), "% core");
     report.figure("  system", share(cpu.system), "% core");
     for name in ["frames_in", "kernel_entries", "parks", "doorbells"] {
-        let rise = value(&counted_after, name).saturating_sub(value(&counted, name));
+        let rise = counter(&counted_after, name)?.saturating_sub(counter(&counted, name)?);
         report.figure(&format!("counter {name}"), rise as f64 / seconds as f64, "/s");
     }
     Ok(report)

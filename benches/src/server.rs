@@ -20,6 +20,12 @@ const LINES_KEPT: usize = 40;
 /// The last line of an answer to SIGUSR1.
 const COUNTER_LAST: &str = "memory_blocks_used";
 
+/// A counter by its name: one that is not there has been renamed, and is no zero.
+pub fn counter(counters: &BTreeMap<String, u64>, name: &str) -> anyhow::Result<u64> {
+    let value = counters.get(name).copied();
+    value.with_context(|| format!("the server has no counter {name}"))
+}
+
 /// How the server is started.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -280,6 +286,8 @@ mod tests {
         assert_eq!(said.http.map(|address| address.port()), Some(4000));
         assert_eq!(said.rtmp.map(|address| address.port()), Some(5000));
         assert_eq!((said.ready, said.answers, said.counters["frames_muxed"]), (true, 1, 12));
+        assert_eq!(counter(&said.counters, "frames_muxed").ok(), Some(12));
+        assert!(counter(&said.counters, "frames_mixed").is_err());
         for at in 0..100 {
             said.take(at.to_string());
         }

@@ -27,7 +27,7 @@ struct Line {
 /// A figure of a report.
 fn value(report: &Report, name: &str) -> f64 {
     let json = report.json();
-    let rows = json.as_array().unwrap();
+    let rows = json.as_array().expect("a report is an array");
     let row = rows.iter().find(|row| row["name"] == name);
     let row = row.unwrap_or_else(|| panic!("no {name} in\n{}", report.table()));
     row["value"].as_f64().unwrap_or(f64::NAN)
