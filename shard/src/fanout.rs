@@ -43,6 +43,8 @@ const CLASSES: [Class; 4] = [Class::Realtime, Class::Waiting, Class::Interactive
 const PAUSES: [(u64, u64); 4] = [(0, 0), (0, 0), (0, 150_000), (100_000, 500_000)];
 /// Turns take one part, pauses so many: fan-out uses about a sixth of a core while the longest pause allows.
 const PAUSE_FACTOR: u64 = 5;
+/// How long a turn counts: two of the longest pauses, within which a class that is at work has its next one.
+const COST_KEPT_MICROS: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct FanOut {
@@ -83,6 +85,8 @@ struct Pace {
     next_at: u64,
     /// CPU µs of its last turn.
     cost: u64,
+    /// When that ended.
+    ended_at: u64,
 }
 
 #[derive(Debug)]
@@ -114,6 +118,7 @@ impl FanOut {
                 dirty: false,
                 next_at: now,
                 cost: 0,
+                ended_at: now,
             }),
             turn: None,
             order: Vec::new(),
@@ -210,8 +215,13 @@ impl FanOut {
     fn end_turn(&mut self, now: u64) -> u64 {
         let Some(turn) = self.turn.take() else { return 0 };
         let class = turn.class as usize;
-        self.classes[class].cost = turn.cost;
-        let cost: u64 = self.classes.iter().map(|pace| pace.cost).sum();
+        (self.classes[class].cost, self.classes[class].ended_at) = (turn.cost, now);
+        // A class whose viewers have gone has no turns any more, and its last one costs nothing.
+        let recent = self
+            .classes
+            .iter()
+            .filter(|pace| now - pace.ended_at <= COST_KEPT_MICROS);
+        let cost: u64 = recent.map(|pace| pace.cost).sum();
         let (min, max) = PAUSES[class];
         self.classes[class].next_at = now + (PAUSE_FACTOR * cost).clamp(min, max);
         turn.cost
@@ -913,5 +923,30 @@ fn failed_send(error: &std::io::Error) -> End {
     match error.raw_os_error() {
         Some(libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT) => End::Peer,
         _ => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause_after(fanout: &mut FanOut, class: Class, now: u64, cost: u64) -> u64 {
+        fanout.begin_turn(class);
+        fanout.turn.as_mut().unwrap().cost = cost;
+        assert_eq!(fanout.end_turn(now), cost);
+        fanout.classes[class as usize].next_at - now
+    }
+
+    #[test]
+    fn the_pause_grows_with_what_turns_cost_and_shrinks_when_a_class_has_gone() {
+        let mut fanout = FanOut::new(0);
+        let mut pause = |class, now, cost| pause_after(&mut fanout, class, now, cost);
+        assert_eq!(pause(Class::Interactive, 0, 20), 100);
+        assert_eq!(pause(Class::Buffered, 0, 20), 100_000);
+        assert_eq!(pause(Class::Buffered, 0, 40_000), 5 * 40_020);
+        assert_eq!(pause(Class::Buffered, 0, 4_000_000), 500_000);
+        assert_eq!(pause(Class::Interactive, 400_000, 20), 150_000);
+        assert_eq!(pause(Class::Realtime, 400_000, 20), 0);
+        assert_eq!(pause(Class::Interactive, 1_400_001, 20), 100);
     }
 }
