@@ -46,21 +46,29 @@ impl Thread {
     }
 }
 
+/// Says that a thread has ended, also when it panics.
+struct EndsWhenDropped(Arc<AtomicBool>);
+
+impl Drop for EndsWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Starts a thread pinned to `cpu` that runs the future `main` makes.
 pub fn start<F>(name: &str, cpu: usize, main: impl FnOnce() -> F + Send + 'static) -> io::Result<Thread>
 where
     F: Future<Output = io::Result<()>> + 'static,
 {
     let ended = Arc::new(AtomicBool::new(false));
-    let end = ended.clone();
+    let end = EndsWhenDropped(ended.clone());
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .spawn(move || async move {
-            let result = main().await;
-            end.store(true, Ordering::Release);
-            result
+            let _end = end;
+            main().await
         })
         .map(|handle| Thread { handle, ended })
         .map_err(|error| io::Error::other(error.to_string()))
