@@ -878,9 +878,12 @@ impl<M> Core<M> {
         };
         if connection.life == Life::Flushing {
             connection.life = Life::Draining;
-            let ended = socket::shutdown_write(connection.fd.as_fd());
-            if ended.is_err() {
-                self.end(id, End::Peer);
+            // Not armed: the peer has ended its side already.
+            let is_peer_there = connection.receive_armed;
+            match socket::shutdown_write(connection.fd.as_fd()) {
+                Ok(()) if is_peer_there => {}
+                Ok(()) => self.end(id, End::Finished),
+                Err(_) => self.end(id, End::Peer),
             }
             return Step::Idle;
         }

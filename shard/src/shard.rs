@@ -254,14 +254,10 @@ impl<A: App> Shard<A> {
         }
         match completion.result {
             1.. => self.rearm(id, armed),
-            0 => self.core.end(
-                id,
-                if life == Life::Draining {
-                    End::Finished
-                } else {
-                    End::Peer
-                },
-            ),
+            // A peer may end its side with its request; what is queued for it is still sent, within the deadline.
+            0 if life == Life::Flushing => {}
+            0 if life == Life::Draining => self.core.end(id, End::Finished),
+            0 => self.core.end(id, End::Peer),
             error if error == -libc::ENOBUFS => {
                 self.core.counters.receive_buffers_short.add(1);
                 self.rearm(id, armed);

@@ -42,7 +42,7 @@ fn a_viewer_of_a_feed_that_ended_without_a_join_point_is_told() {
     let conn = world.await_accepted(0);
     assert_eq!(client.read_to_end().records, 0);
     world.await_fact(0, |fact| match fact {
-        Fact::ReachedEnd(of) => Some(assert_eq!(of, conn)),
+        Fact::ReachedEnd(of) => (of == conn).then_some(()),
         _ => None,
     });
 }

@@ -1,16 +1,22 @@
 //! Connections come to an end: refused, reset, finished within the deadline, aborted.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use penstock_shard::core::{Detached, End};
 use penstock_shard::fanout::Class;
+use penstock_shard::mesh::{Mesh, ShardId};
+use penstock_shard::pool::Pool;
+use penstock_shard::shard::{self, Setup};
+use penstock_shard::sys::socket;
 use socket2::SockRef;
 
 use crate::slow::connected_pair;
 use crate::viewers::KEEPS_ALL;
 use crate::wire::{Client, Kind, append, piece};
-use crate::world::{Fact, World};
+use crate::world::{Fact, PATIENCE, Run, Stage, World};
 
 #[test]
 fn a_full_table_refuses_and_serves_again() {
@@ -158,4 +164,64 @@ fn abort_resets() {
     world.run(0, move |_, core| core.abort(conn));
     assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(world.await_ended(0), (conn, End::Aborted));
+}
+
+/// It says its request and ends its sending side, as `nc -N` does; the answer is larger than its socket takes at once.
+#[test]
+fn a_peer_that_has_ended_its_side_still_reads_the_whole_answer() {
+    let world = World::new(1);
+    let (fd, stream) = connected_pair(16 * 1024);
+    world.run(0, move |stage, core| {
+        stage.on_received = Some(Box::new(|core, conn, _| {
+            core.send(conn, &piece(Kind::Ping, 9, 250_000));
+            core.finish(conn);
+        }));
+        let unsent = Vec::new();
+        core.adopt(Detached { fd, unsent }).unwrap();
+    });
+    let mut client = Client::new(stream);
+    client.stream.write_all(b"request").unwrap();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    // The answer has filled the socket before any of it is read.
+    world.await_on(0, |_, core| core.counters().sends_full.value() > 0);
+    assert_eq!(client.read_to_end().pings, [9]);
+    assert_eq!(world.await_ended(0).1, End::Finished);
+}
+
+#[test]
+fn who_is_there_is_served_when_accepting_has_stopped() {
+    let world = World::new(1);
+    let mut client = Client::new(world.connect(0));
+    let conn = world.await_accepted(0);
+    world.run(0, |_, core| core.stop_accepting().unwrap());
+    assert_eq!(
+        TcpStream::connect(world.addresses[0]).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    world.run(0, move |_, core| {
+        core.send(conn, &piece(Kind::Ping, 1, 10));
+        core.finish(conn);
+    });
+    assert_eq!(client.read_to_end().pings, [1]);
+    assert_eq!(world.counters[0].accept_errors.value(), 0);
+}
+
+#[test]
+fn a_shard_that_panics_is_known_to_have_ended() {
+    let setup = Setup {
+        id: ShardId(0),
+        cpu: socket::allowed_cpus().unwrap()[0],
+        connections_max: 4,
+        mesh: Arc::new(Mesh::<Run>::new(1)),
+        pool: Pool::create(4 * 1024 * 1024).unwrap(),
+        counters: Arc::default(),
+        listeners: Vec::new(),
+    };
+    let thread = shard::start::<Stage, _>(setup, |_| panic!("as the test wants")).unwrap();
+    let begun = Instant::now();
+    while !thread.is_finished() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    assert!(thread.join().is_err());
 }

@@ -214,3 +214,26 @@ fn pages_that_a_stopped_reader_has_not_taken_survive_the_reuse_of_their_blocks()
     // Whether it has fallen behind meanwhile depends on how much its socket took.
     assert!(fast.seen.skips == 0 && stopped.seen.skips <= 1);
 }
+
+/// Rests of records are bounded for a shard: what does not fit is closed with a reason, and what is gone makes room.
+#[test]
+fn rests_of_records_are_bounded_and_come_back() {
+    let world = World::new(1);
+    world.feed(crate::viewers::KEEPS_ALL, Class::Interactive);
+    world.write(|writer| append(writer, 0, 6_000_000, 1));
+    for _ in 0..3 {
+        let viewers: Vec<_> = (0..3).map(|_| narrow_viewer(&world, 32 * KIB, None)).collect();
+        let conns: Vec<ConnId> = viewers.iter().map(|(conn, _)| *conn).collect();
+        for conn in conns.clone() {
+            world.await_on(0, move |_, core| {
+                !core.is_on_boundary(conn) && core.bytes_sent(conn) > 1000
+            });
+        }
+        let leaving = conns.clone();
+        world.run(0, move |_, core| leaving.iter().for_each(|conn| core.leave_feed(*conn)));
+        assert_eq!(world.await_ended(0), (conns[2], End::Lagged));
+        world.run(0, move |_, core| conns[..2].iter().for_each(|conn| core.abort(*conn)));
+        assert_eq!([world.await_ended(0).1, world.await_ended(0).1], [End::Aborted; 2]);
+    }
+    assert_eq!(world.counters[0].cursors_closed_lag.value(), 3);
+}

@@ -103,7 +103,7 @@ fn every_viewer_sees_a_contiguous_run(shards: usize, viewers: usize, sealed: boo
         }
         let bytes = payload_bytes(number, &mut noise);
         world.write(move |writer| append(writer, number, bytes, JOIN_EVERY));
-        if noise.next() % 3 == 0 {
+        if noise.next().is_multiple_of(3) {
             let (shard, bytes) = (noise.next() as usize % shards, noise.between(0, 2000) as usize);
             world.run(shard, move |_, core| {
                 let ping = piece(Kind::Ping, number, bytes);
