@@ -44,6 +44,12 @@ impl Held {
         self.frames.is_empty()
     }
 
+    /// Whether every held frame has its track among `tracks` still: a track whose codec was replaced does not.
+    pub fn fits(&self, tracks: &[Track]) -> bool {
+        let is_kept = |held: &HeldFrame| tracks.iter().any(|track| track.id == held.track);
+        self.frames.iter().all(is_kept)
+    }
+
     pub fn keep(&mut self, frame: &Frame<'_>) {
         let Some(track) = self.tracks.iter().find(|track| track.id == frame.track) else {
             return;
@@ -54,7 +60,7 @@ impl Held {
         }
         self.first_micros = self.first_micros.min(micros);
         self.last_micros = self.last_micros.max(micros);
-        self.bytes += frame.data.len();
+        self.bytes += frame.data.len() + size_of::<HeldFrame>();
         self.frames.push(HeldFrame {
             track: frame.track,
             dts: frame.dts,

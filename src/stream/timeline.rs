@@ -11,6 +11,8 @@ pub struct Timeline {
     /// Added to every time of the present publisher, µs.
     shift_micros: i64,
     last: Vec<Last>,
+    /// Where tracks that are gone would have gone on, µs.
+    past_end_micros: Option<i64>,
     rebase: Rebase,
 }
 
@@ -39,6 +41,14 @@ impl Timeline {
             self.shift_micros = end - first_micros;
         }
         self.rebase = Rebase::No;
+    }
+
+    /// Only tracks that `is_kept` will have frames; the others have had their last.
+    pub fn keep(&mut self, is_kept: impl Fn(u32) -> bool) {
+        if self.last.iter().any(|last| !is_kept(last.track)) {
+            self.past_end_micros = self.end_micros();
+            self.last.retain(|last| is_kept(last.track));
+        }
     }
 
     /// The publisher's time jumped before the next frame.
@@ -87,7 +97,7 @@ impl Timeline {
             let length = last.length.min(i64::from(last.timescale) / 5);
             rescale(last.dts + length, last.timescale, 1_000_000)
         };
-        self.last.iter().map(end).max()
+        self.last.iter().map(end).chain(self.past_end_micros).max()
     }
 }
 
@@ -112,6 +122,19 @@ mod tests {
         timeline.begin(777_000_000);
         assert_eq!(timeline.map(1, 90_000, 777 * 90_000), 36_000);
         assert_eq!(timeline.map(1, 90_000, 777 * 90_000 + 3600), 39_600);
+    }
+
+    #[test]
+    fn a_track_that_is_gone_leaves_where_it_ended() {
+        let mut timeline = Timeline::default();
+        timeline.begin(0);
+        timeline.map(1, 1000, 0);
+        timeline.map(1, 1000, 40);
+        timeline.map(2, 1000, 5000);
+        timeline.keep(|track| track == 1);
+        assert_eq!(timeline.last.len(), 1);
+        timeline.begin(0);
+        assert_eq!(timeline.map(1, 1000, 0), 5020);
     }
 
     #[test]
