@@ -29,6 +29,8 @@ counters! {
         frames_muxed: "frames", "Frames given to muxers: zero while nobody watches.";
         records_out: "records", "Records appended to feeds.";
         frames_dropped_memory: "frames", "Frames dropped because the memory budget was used up: raise memory_bytes.";
+        frames_dropped_size: "frames", "Frames dropped because they, or the GOP they belong to, are larger than a ring keeps.";
+        frames_dropped_undecodable: "frames", "Frames dropped because one before them in their GOP was dropped.";
         feeds_ended_memory: "feeds", "Feeds ended because the memory budget was used up: raise memory_bytes.";
         feeds_ended_break: "feeds", "Feeds ended because what followed could not be expressed in their container.";
         breaks: "breaks", "Breaks: changes of codec data, track set, publisher or time.";

@@ -77,6 +77,10 @@ impl App {
                 core.feed_grew(packaged.feed(), packaged.local);
             }
         }
+        // Viewers keep what they still have to read of a feed that has ended; the next one gets a new feed.
+        let feeds = stream.feeds.len();
+        stream.feeds.retain(|packaged| !packaged.is_ended());
+        self.counters.feeds.sub((feeds - stream.feeds.len()) as u64);
         if stream.is_running() && !stream.opens.is_empty() {
             for open in std::mem::take(&mut stream.opens) {
                 self.answer_open(core, open);
@@ -96,12 +100,7 @@ impl App {
                 }
                 Opening::Busy
             }
-            Some(stream) => {
-                let feeds = stream.feeds.len();
-                let outcome = stream.open(&open, home, &pool, &self.counters);
-                self.counters.feeds.add((stream.feeds.len() - feeds) as u64);
-                outcome
-            }
+            Some(stream) => stream.open(&open, home, &pool, &self.counters),
         };
         let Open { name, packaging, from } = open;
         self.report_refused(core.send_message(

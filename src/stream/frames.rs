@@ -8,13 +8,19 @@ use super::*;
 impl Stream {
     /// One frame in the publisher's time.
     pub(super) fn append(&mut self, frame: &Frame<'_>, counters: &AppCounters) {
-        let Some(track) = self.tracks.iter().find(|track| track.id == frame.track) else {
+        let Some(at) = self.tracks.iter().position(|track| track.id == frame.track) else {
             return;
         };
-        let (timescale, generation) = (track.timescale, track.generation);
+        let timescale = self.tracks[at].timescale;
         let is_main = main_track(&self.tracks) == Some(frame.track);
         let dts = self.timeline.map(frame.track, timescale, frame.dts);
         let dts_micros = rescale(dts, timescale, 1_000_000);
+        if self.awaiting_key.contains(&frame.track) {
+            if !frame.key {
+                return counters.frames_dropped_undecodable.add(1);
+            }
+            self.awaiting_key.retain(|track| *track != frame.track);
+        }
         let key_main = frame.key && is_main;
         if key_main {
             self.cut_segment(dts_micros);
@@ -32,7 +38,7 @@ impl Stream {
         let flags = if frame.key { flags::KEY } else { 0 } | if key_main { flags::KEY_MAIN } else { 0 };
         let line = ring::Frame {
             track: frame.track,
-            generation,
+            generation: self.tracks[at].generation,
             dts,
             offset: frame.offset,
             flags,
@@ -41,9 +47,12 @@ impl Stream {
             payload: frame.data,
             tail: &packet::TAIL,
         };
-        if append_or_shrink(&mut self.ring, &line).is_err() {
-            counters.frames_dropped_memory.add(1);
-            return;
+        if let Err(error) = append_or_shrink(&mut self.ring, &line, &self.tracks[at]) {
+            match error {
+                RingError::PacketTooLarge { .. } | RingError::GopTooLarge { .. } => counters.frames_dropped_size.add(1),
+                _ => counters.frames_dropped_memory.add(1),
+            }
+            return self.awaiting_key.push(frame.track);
         }
         counters.frames_in.add(1);
         counters.frame_bytes_in.add(frame.data.len() as u64);
@@ -61,37 +70,19 @@ impl Stream {
 
     /// Another track set or codec data are in force from the next frame on.
     pub(super) fn enter_tracks(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
-        let tracks = self.with_generations(tracks);
-        for track in &tracks {
-            if !self.tracks.contains(track) {
-                let mut description = Vec::new();
-                let header = Header::new(true, vec![Entry::new(track.clone())]);
-                // A description that cannot be written (longer than DTSC allows) is an empty one; the codec data say all.
-                if header.emit(&mut description).is_err() {
-                    description.clear();
-                }
-                // A table that is full of generations gives way with the frames that cite them.
-                while let Err(RingError::GenerationsFull { .. }) =
-                    self.ring
-                        .add_generation(track.id, track.generation, &track.codec_data, &description)
-                {
-                    if !self.ring.drop_oldest_gop() {
-                        self.ring.clear();
-                    }
-                }
-            }
-        }
+        let tracks: Vec<Track> = tracks.iter().map(|track| self.with_generation(track)).collect();
         let first = self.track_sets.is_empty();
         if !first {
             counters.breaks.add(1);
             while self.ring.add_break(kind as u8).is_err() {
-                if !self.ring.drop_oldest_gop() {
-                    self.ring.clear();
-                }
+                give_way(&mut self.ring);
             }
         }
         self.track_sets.push((self.reader.head_sequence(), tracks.clone()));
         self.forget_track_sets();
+        self.timeline.keep(|id| tracks.iter().any(|track| track.id == id));
+        self.awaiting_key
+            .retain(|id| tracks.iter().any(|track| track.id == *id));
         self.tracks = tracks;
         if !first {
             for packaged in &mut self.feeds {
@@ -101,31 +92,33 @@ impl Stream {
         }
     }
 
-    /// The publisher's tracks with this stream's count of their generations: codec data that change get a new one,
-    /// also over a change of publisher.
-    fn with_generations(&self, tracks: &[Track]) -> Vec<Track> {
-        let newest = |id: u32| {
-            let sets = self.track_sets.iter().rev();
-            sets.flat_map(|(_, set)| set)
-                .filter(|track| track.id == id)
-                .max_by_key(|track| track.generation)
-        };
-        let renamed = tracks.iter().map(|track| {
-            let generation = match newest(track.id) {
-                None => 0,
-                Some(known) => {
-                    let same = known.codec == track.codec
-                        && known.codec_data == track.codec_data
-                        && known.timescale == track.timescale;
-                    known.generation + u32::from(!same)
-                }
-            };
-            Track {
-                generation,
-                ..track.clone()
+    /// The publisher's track with this stream's count of its generations, which the ring keeps: codec data that change
+    /// get a new one, also over a change of publisher.
+    fn with_generation(&mut self, track: &Track) -> Track {
+        let known = self
+            .track_sets
+            .iter()
+            .flat_map(|(_, set)| set)
+            .filter(|known| known.id == track.id)
+            .max_by_key(|known| known.generation);
+        let mut track = track.clone();
+        match known {
+            Some(known)
+                if known.codec == track.codec
+                    && known.codec_data == track.codec_data
+                    && known.timescale == track.timescale =>
+            {
+                track.generation = known.generation;
             }
-        });
-        renamed.collect()
+            known => {
+                track.generation = known.map_or(0, |known| known.generation + 1);
+                // Of a publisher before the last, whose track sets are forgotten.
+                while let Err(RingError::GenerationKnown { .. }) = keep_generation(&mut self.ring, &track) {
+                    track.generation += 1;
+                }
+            }
+        }
+        track
     }
 
     /// Sets that no frame in the ring needs go, oldest first.
@@ -140,10 +133,13 @@ impl Stream {
 
     fn cut_segment(&mut self, micros: i64) {
         let starts = || {
-            self.tracks.iter().map(|track| ring::TrackStart {
-                track: track.id,
-                sequence: self.reader.head_sequence(),
-            })
+            self.tracks
+                .iter()
+                .map(|track| ring::TrackStart {
+                    track: track.id,
+                    sequence: self.reader.head_sequence(),
+                })
+                .take(ring::limits::SEGMENT_TRACKS_MAX)
         };
         let Some(start) = &self.segment_start else {
             self.segment_start = Some(SegmentStart {
@@ -186,22 +182,19 @@ impl Stream {
             return Opening::There { home };
         };
         let bytes_per_second = self.bytes_per_second();
-        if !self
-            .feeds
-            .iter()
-            .any(|packaged| packaged.packaging == packaging && !packaged.is_ended())
-        {
-            match self.package(packaging, pool, counters) {
-                Ok(Some(packaged)) => self.feeds.push(packaged),
-                Ok(None) => return Opening::NothingToCarry,
-                Err(_) => return Opening::Busy,
+        let made = |packaged: &Packaged| packaged.packaging == packaging && !packaged.is_ended();
+        let at = match self.feeds.iter().position(made) {
+            Some(at) => at,
+            None => {
+                match self.package(packaging, pool, counters) {
+                    Ok(packaged) => self.feeds.push(packaged),
+                    Err(why) => return why,
+                }
+                counters.feeds.add(1);
+                self.feeds.len() - 1
             }
-        }
-        let found = self
-            .feeds
-            .iter_mut()
-            .find(|packaged| packaged.packaging == packaging && !packaged.is_ended());
-        let Some(packaged) = found else { return Opening::Busy };
+        };
+        let packaged = &mut self.feeds[at];
         packaged.watch(open.from);
         Opening::Feed {
             home,
@@ -210,51 +203,60 @@ impl Stream {
         }
     }
 
-    /// A new feed, filled from the newest keyframe in the ring.
-    fn package(
-        &mut self,
-        packaging: Packaging,
-        pool: &Arc<Pool>,
-        counters: &AppCounters,
-    ) -> Result<Option<Packaged>, penstock_shard::feed::FeedError> {
+    /// A new feed, filled from the newest keyframe in the ring; when its container cannot go on behind a later break, from
+    /// there, and its viewers wait for the next keyframe.
+    fn package(&mut self, packaging: Packaging, pool: &Arc<Pool>, counters: &AppCounters) -> Result<Packaged, Opening> {
         if self.feeds.len() >= limits::FEEDS_PER_STREAM_MAX {
-            return Ok(None);
+            return Err(Opening::Busy);
         }
         let head = self.reader.head_sequence();
-        let from = self.reader.newest_key().unwrap_or(head);
-        let in_force = self
-            .track_sets
-            .iter()
-            .rposition(|(sequence, _)| *sequence <= from)
-            .unwrap_or(0);
-        let Some((_, tracks)) = self.track_sets.get(in_force) else {
-            return Ok(None);
-        };
-        let mux = registry::mux(packaging, &self.name);
-        let Some(mut packaged) = Packaged::create(packaging, mux, tracks, pool, self.lag_max_micros)? else {
-            return Ok(None);
-        };
-        let mut breaks = Vec::new();
-        if self.reader.breaks(from..head, &mut breaks).is_err() {
-            return Ok(Some(packaged));
+        let mut from = self.reader.newest_key().unwrap_or(head);
+        loop {
+            match self.fill(packaging, from, head, pool, counters)? {
+                Filled::Whole(packaged) => return Ok(*packaged),
+                // Later than `from`, and at most `head`, behind which is no break.
+                Filled::EndsAt(sequence) => from = sequence,
+            }
         }
+    }
+
+    /// A feed of the frames from `from` up to `head`, and of the breaks between and behind them.
+    fn fill(
+        &mut self,
+        packaging: Packaging,
+        from: u64,
+        head: u64,
+        pool: &Arc<Pool>,
+        counters: &AppCounters,
+    ) -> Result<Filled, Opening> {
+        let tracks = in_force(&self.track_sets, from).ok_or(Opening::NothingToCarry)?;
+        let mux = registry::mux(packaging, &self.name);
+        let created = Packaged::create(packaging, mux, tracks, pool, self.lag_max_micros);
+        let mut packaged = created.map_err(|_| Opening::Busy)?.ok_or(Opening::NothingToCarry)?;
+        let mut breaks = Vec::new();
+        // This shard alone moves the tail, and `from` is in the window or at the head.
+        let found = self.reader.breaks(from..head + 1, &mut breaks);
+        debug_assert!(found.is_ok());
         let mut breaks = breaks.into_iter().filter(|stands| stands.sequence > from).peekable();
-        for sequence in from..head {
+        for sequence in from..=head {
             while let Some(stands) = breaks.next_if(|stands| stands.sequence <= sequence) {
-                let set = self
-                    .track_sets
-                    .iter()
-                    .rev()
-                    .find(|(since, _)| *since <= stands.sequence);
-                if let (Some((_, tracks)), Some(kind)) = (set, break_of(stands.kind)) {
-                    let fate = packaged.on_break(kind, tracks, counters);
-                    packaged.end_if(fate, counters);
+                let set = in_force(&self.track_sets, stands.sequence);
+                let (Some(tracks), Some(kind)) = (set, break_of(stands.kind)) else {
+                    continue;
+                };
+                match packaged.on_break(kind, tracks, counters) {
+                    Fate::Goes => {}
+                    Fate::EndedByBreak => return Ok(Filled::EndsAt(stands.sequence)),
+                    Fate::EndedByMemory => return Err(Opening::Busy),
                 }
+            }
+            if sequence == head {
+                break;
             }
             let Ok(entry) = self.reader.payload(sequence, &mut self.payload) else {
                 continue;
             };
-            if packaged.carries(entry.track) && !packaged.is_ended() {
+            if packaged.carries(entry.track) {
                 let frame = Frame {
                     track: entry.track,
                     dts: entry.dts,
@@ -262,11 +264,12 @@ impl Stream {
                     key: entry.flags & flags::KEY != 0,
                     data: &self.payload,
                 };
-                let fate = packaged.frame(&frame, counters);
-                packaged.end_if(fate, counters);
+                if packaged.frame(&frame, counters) != Fate::Goes {
+                    return Err(Opening::Busy);
+                }
             }
         }
-        Ok(Some(packaged))
+        Ok(Filled::Whole(Box::new(packaged)))
     }
 
     /// The publisher has left; the stream waits for the next one.
@@ -308,13 +311,57 @@ impl Stream {
     }
 }
 
-/// The oldest GOPs give way when the memory budget is used up.
-fn append_or_shrink(ring: &mut ring::Writer, line: &ring::Frame<'_>) -> Result<u64, RingError> {
+/// What became of a feed that is made from the ring.
+enum Filled {
+    Whole(Box<Packaged>),
+    /// Its container cannot express what follows the break there.
+    EndsAt(u64),
+}
+
+/// The track set of the frame at `sequence`.
+fn in_force(sets: &[(u64, Vec<Track>)], sequence: u64) -> Option<&[Track]> {
+    let newest = sets.iter().rev().find(|(since, _)| *since <= sequence);
+    newest.or(sets.first()).map(|(_, tracks)| &tracks[..])
+}
+
+/// The oldest GOPs give way when the memory budget is used up; before a keyframe, which needs nothing older, all do.
+fn append_or_shrink(ring: &mut ring::Writer, line: &ring::Frame<'_>, track: &Track) -> Result<u64, RingError> {
+    let mut is_cleared = false;
     loop {
         match ring.append(line) {
             Err(RingError::Full(_)) if ring.drop_oldest_gop() => {}
+            Err(RingError::Full(_)) if line.flags & flags::KEY_MAIN != 0 && !is_cleared => {
+                ring.clear();
+                is_cleared = true;
+            }
+            // There was no room for it when the track came, or it gave way to others while no frame cited it.
+            Err(RingError::GenerationUnknown { .. }) => keep_generation(ring, track)?,
             result => return result,
         }
+    }
+}
+
+/// Has the ring keep a track's codec data and description; frames that cite others give way.
+fn keep_generation(ring: &mut ring::Writer, track: &Track) -> Result<(), RingError> {
+    let mut description = Vec::new();
+    let header = Header::new(true, vec![Entry::new(track.clone())]);
+    // A description that cannot be written (longer than DTSC allows) is an empty one; the codec data say all.
+    if header.emit(&mut description).is_err() || description.len() > ring::limits::DESCRIPTION_BYTES_MAX {
+        description.clear();
+    }
+    loop {
+        match ring.add_generation(track.id, track.generation, &track.codec_data, &description) {
+            Err(RingError::GenerationsFull { .. }) => give_way(ring),
+            Err(RingError::Full(_)) if ring.drop_oldest_gop() => {}
+            result => return result,
+        }
+    }
+}
+
+/// The oldest GOP goes, be it the only one.
+fn give_way(ring: &mut ring::Writer) {
+    if !ring.drop_oldest_gop() {
+        ring.clear();
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Stream {
     clock_observed_at: u64,
     rate: Rate,
     payload: Vec<u8>,
+    /// Tracks that lost a frame: what follows up to their next keyframe cannot be decoded.
+    awaiting_key: Vec<u32>,
 }
 
 /// Who publishes.
@@ -155,6 +157,7 @@ impl Stream {
                 ..Rate::default()
             },
             payload: Vec::new(),
+            awaiting_key: Vec::new(),
         })
     }
 
@@ -181,6 +184,7 @@ impl Stream {
             counters.bad_messages.add(1);
         }
         let mut demux = std::mem::take(&mut publisher.demux);
+        let mut metadata = false;
         loop {
             // A break changes the demuxer's tracks, which are read after the item's borrow has ended.
             let change = match demux.poll() {
@@ -193,11 +197,21 @@ impl Stream {
                     None
                 }
                 Some(Item::Break(kind)) => Some(kind),
-                Some(Item::Metadata) => None,
+                Some(Item::Metadata) => {
+                    metadata = true;
+                    None
+                }
             };
             if let Some(kind) = change {
                 self.take_break(kind, demux.tracks(), counters);
             }
+        }
+        // Sizes and rates that the codec data leave open may be said behind them.
+        if let Phase::Starting(held) = &mut self.phase
+            && metadata
+            && held.fits(demux.tracks())
+        {
+            held.tracks = demux.tracks().to_vec();
         }
         if let Phase::Starting(held) = &self.phase
             && held.is_enough(&demux)
@@ -218,7 +232,7 @@ impl Stream {
 
     fn take_break(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
         if let Phase::Starting(held) = &mut self.phase {
-            if kind == Break::TrackSet || held.is_empty() {
+            if kind == Break::TrackSet && held.fits(tracks) || held.is_empty() {
                 held.tracks = tracks.to_vec();
                 return;
             }
@@ -250,3 +264,6 @@ fn main_track(tracks: &[Track]) -> Option<u32> {
     let first = |kind| tracks.iter().find(|track| track.kind() == kind).map(|track| track.id);
     first(Kind::Video).or_else(|| first(Kind::Audio))
 }
+
+#[cfg(test)]
+mod tests;
