@@ -131,13 +131,20 @@ impl Directory {
         Grant::Granted { home }
     }
 
-    /// The publisher of `claim` is gone; the stream may still be at its home.
-    pub fn release(&mut self, name: &StreamName, claim: ClaimId) {
-        if let Some(entry) = self.entries.get_mut(name)
-            && entry.publisher == Some(claim)
-        {
-            entry.publisher = None;
+    /// Whether `claim` has the name still.
+    pub fn holds(&self, name: &StreamName, claim: ClaimId) -> bool {
+        let entry = self.entries.get(name);
+        entry.is_some_and(|entry| entry.publisher == Some(claim))
+    }
+
+    /// The publisher of `claim` is gone; the stream may still be at its home, which is returned when the name is vacant.
+    pub fn release(&mut self, name: &StreamName, claim: ClaimId) -> Option<ShardId> {
+        let entry = self.entries.get_mut(name)?;
+        if entry.publisher != Some(claim) {
+            return None;
         }
+        entry.publisher = None;
+        Some(entry.home)
     }
 
     /// The stream is gone from its home. A publisher that was granted the name meanwhile keeps it.
@@ -184,21 +191,30 @@ mod tests {
             former: ClaimId(1),
         };
         assert_eq!(claim(&mut directory, &a, 3, SecondPublisher::Replace), replaced);
-        directory.release(&a, ClaimId(1));
+        assert!(!directory.holds(&a, ClaimId(1)) && directory.holds(&a, ClaimId(3)));
+        assert_eq!(directory.release(&a, ClaimId(1)), None);
         directory.gone(&a);
         assert_eq!(
             directory.home(&a),
             Some(home),
             "the replaced publisher's end is not the newer one's"
         );
-        directory.release(&a, ClaimId(3));
+        assert_eq!(directory.release(&a, ClaimId(3)), Some(home));
         assert_eq!(
             claim(&mut directory, &a, 4, SecondPublisher::Refuse),
             Grant::Granted { home }
         );
         directory.release(&a, ClaimId(4));
         directory.gone(&a);
+        directory.gone(&a);
         assert_eq!(directory.home(&a), None);
+        let counts: Vec<_> = directory
+            .homes
+            .0
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .collect();
+        assert_eq!(counts, [1, 0], "b is at home on the first shard, nothing on the second");
     }
 
     #[test]

@@ -7,6 +7,12 @@ pub const NAMES_PER_ARBITER_MAX: usize = 16_384;
 /// that does not wait for the answer to `publish` sends some hundred ms of media.
 pub const PENDING_INPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Messages that wait for room in another shard's inbox: releases, answers and ends of a burst that its inbox (8,192) did
+/// not take. Beyond it a shard is as good as dead.
+pub const OUTBOX_MESSAGES_MAX: usize = 65_536;
+/// When they are tried again: a shard empties its inbox once a pass, which is a few ms even under load.
+pub const OUTBOX_RETRY_MICROS: u64 = 5_000;
+
 /// Viewers' questions that a home keeps while a stream's first frames are looked at.
 pub const OPENS_PENDING_MAX: usize = 1024;
 

@@ -20,6 +20,15 @@ use crate::registry::Packaging;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId(pub u64);
 
+/// Why a name was not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameTaken {
+    /// Somebody publishes.
+    Busy,
+    /// As many names as one arbiter keeps are in use.
+    Full,
+}
+
 #[derive(Debug)]
 pub enum Message {
     /// To the arbiter: may this publisher have the name?
@@ -30,14 +39,16 @@ pub enum Message {
         conn: ConnId,
         second: SecondPublisher,
     },
-    /// The arbiter's answer: the home shard, or that somebody else publishes.
+    /// The arbiter's answer: the home shard, or why not.
     Claimed {
         conn: ConnId,
         claim: ClaimId,
-        home: Option<ShardId>,
+        home: Result<ShardId, NameTaken>,
     },
     /// To the arbiter: the publisher is gone.
     Release { name: StreamName, claim: ClaimId },
+    /// To the home: the name has no publisher; if there is no stream of it either, say [`Message::Gone`].
+    Vacant { name: StreamName },
     /// To the arbiter: the stream is gone from its home.
     Gone { name: StreamName },
     /// To the home: end this publisher, another takes its place.
@@ -54,10 +65,11 @@ pub enum Message {
         packaging: Option<Packaging>,
         outcome: Opening,
     },
-    /// To the home: no viewer of `from` is left.
+    /// To the home: no viewer of `from` is left. The feed itself is named, since a newer one of the same packaging may
+    /// be watched by then.
     Unwatch {
         name: StreamName,
-        packaging: Packaging,
+        feed: Arc<Feed>,
         from: ShardId,
     },
     /// From the control plane: play the built-in clip as `name`. To the arbiter of `name`.

@@ -17,6 +17,7 @@ const CLIP: &[u8] = include_bytes!("../demo/clip.flv");
 /// The clip's place in its loop. Lives at the stream's home.
 #[derive(Debug)]
 pub(super) struct Clip {
+    claim: ClaimId,
     place: usize,
     messages: Vec<Timed>,
     next: usize,
@@ -35,7 +36,7 @@ struct Timed {
 }
 
 impl Clip {
-    fn read(place: usize, now: u64) -> Clip {
+    fn read(claim: ClaimId, place: usize, now: u64) -> Clip {
         let mut reader = flv::Reader::new();
         let mut messages = Vec::new();
         reader.feed(CLIP);
@@ -53,6 +54,7 @@ impl Clip {
             .unwrap_or(0)
             .max(1);
         Clip {
+            claim,
             place,
             messages,
             next: 0,
@@ -88,7 +90,7 @@ impl App {
         };
         match self.take_publisher(core, &name, Publisher::new(claim, None, core.now())) {
             Ok(place) => {
-                self.clip = Some(Clip::read(place, core.now()));
+                self.clip = Some(Clip::read(claim, place, core.now()));
                 info!(stream = name.as_str(), "the built-in clip plays");
                 self.play_clip(core);
             }
@@ -99,7 +101,10 @@ impl App {
     /// Everything that is due goes in; the timer comes back for the next.
     pub(super) fn play_clip(&mut self, core: &mut Core<Message>) {
         let Some(mut clip) = self.clip.take() else { return };
-        if clip.messages.is_empty() {
+        let stream = self.streams.at_mut(clip.place);
+        let publisher = stream.and_then(|stream| stream.publisher.as_ref());
+        // Over when it has nothing to play, or another publisher was let in.
+        if clip.messages.is_empty() || publisher.is_none_or(|publisher| publisher.claim != clip.claim) {
             return;
         }
         let now = core.now();

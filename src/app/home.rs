@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use penstock_proto::tag::demux::MessageKind;
 use penstock_shard::core::{Core, FeedId};
+use penstock_shard::feed::Feed;
 use penstock_shard::mesh::ShardId;
 use tracing::info;
 
@@ -103,14 +104,12 @@ impl App {
             Some(stream) => stream.open(&open, home, &pool, &self.counters),
         };
         let Open { name, packaging, from } = open;
-        self.report_refused(core.send_message(
-            from,
-            Message::Opened {
-                name,
-                packaging,
-                outcome,
-            },
-        ));
+        let answer = Message::Opened {
+            name,
+            packaging,
+            outcome,
+        };
+        self.deliver(core, from, answer);
     }
 
     /// This shard watches a feed of a stream that may be at home here.
@@ -131,22 +130,16 @@ impl App {
         }
     }
 
-    pub(super) fn feed_closed_here(&mut self, name: &StreamName, packaging: Packaging, id: FeedId) {
+    pub(super) fn feed_closed_here(&mut self, name: &StreamName, feed: &Arc<Feed>) {
         let Some(stream) = self.streams.named(name) else { return };
         for packaged in &mut stream.feeds {
-            if packaged.packaging == packaging && packaged.local == Some(id) {
+            if Arc::ptr_eq(packaged.feed(), feed) {
                 packaged.local = None;
             }
         }
     }
 
-    pub(super) fn unwatched(
-        &mut self,
-        core: &mut Core<Message>,
-        name: &StreamName,
-        packaging: Packaging,
-        from: ShardId,
-    ) {
+    pub(super) fn unwatched(&mut self, core: &mut Core<Message>, name: &StreamName, feed: &Arc<Feed>, from: ShardId) {
         let now = core.now();
         let Some(place) = self.streams.place_of(name) else {
             return;
@@ -155,7 +148,7 @@ impl App {
             return;
         };
         for packaged in &mut stream.feeds {
-            if packaged.packaging == packaging {
+            if Arc::ptr_eq(packaged.feed(), feed) {
                 packaged.unwatch(from, now);
             }
         }
@@ -215,10 +208,18 @@ impl App {
                 packaging,
                 outcome: Opening::NotThere,
             };
-            self.report_refused(core.send_message(from, gone));
+            self.deliver(core, from, gone);
         }
         let arbiter = arbiter_of(&stream.name, core.shards());
-        self.report_refused(core.send_message(arbiter, Message::Gone { name: stream.name }));
+        self.deliver(core, arbiter, Message::Gone { name: stream.name });
+    }
+
+    /// The name has no publisher: one that never arrived here left no stream that would end.
+    pub(super) fn vacant(&mut self, core: &mut Core<Message>, name: StreamName) {
+        if self.streams.place_of(&name).is_none() {
+            let arbiter = arbiter_of(&name, core.shards());
+            self.deliver(core, arbiter, Message::Gone { name });
+        }
     }
 
     pub(super) fn end_all_streams(&mut self, core: &mut Core<Message>) {

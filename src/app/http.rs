@@ -12,7 +12,7 @@ use super::{App, reason};
 use crate::limits;
 use crate::messages::Message;
 use crate::names::StreamName;
-use crate::registry::{self, PROGRESSIVE, Progressive};
+use crate::registry::{self, PROGRESSIVE, Packaging, Progressive};
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// When a player that came too early or found us busy is told to come again.
@@ -33,6 +33,8 @@ enum State {
     Asking {
         name: StreamName,
         progressive: &'static Progressive,
+        /// None for a HEAD.
+        packaging: Option<Packaging>,
     },
     Watching {
         name: StreamName,
@@ -55,6 +57,14 @@ impl HttpPeer {
 
     pub fn is_watching(&self) -> bool {
         matches!(self.state, State::Watching { .. })
+    }
+
+    /// The question that waits for its answer.
+    pub fn asks(&self) -> Option<(&StreamName, Option<Packaging>)> {
+        match &self.state {
+            State::Asking { name, packaging, .. } => Some((name, *packaging)),
+            _ => None,
+        }
     }
 
     fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
@@ -213,7 +223,11 @@ impl App {
             } => {
                 let packaging = (method == Method::Get).then_some(progressive.packaging);
                 let answer = self.ask(core, conn, &name, packaging);
-                peer.state = State::Asking { name, progressive };
+                peer.state = State::Asking {
+                    name,
+                    progressive,
+                    packaging,
+                };
                 let Some(answer) = answer else { return false };
                 self.http_answer(core, conn, address, peer, answer);
             }
@@ -230,9 +244,6 @@ impl App {
         peer: &mut HttpPeer,
         answer: Answer,
     ) {
-        if !matches!(peer.state, State::Asking { .. }) {
-            return;
-        }
         self.http_answer(core, conn, address, peer, answer);
         self.http_drain(core, conn, address, peer);
         let pending = std::mem::take(&mut peer.pending);
@@ -247,7 +258,7 @@ impl App {
         peer: &mut HttpPeer,
         answer: Answer,
     ) {
-        let State::Asking { name, progressive } = std::mem::replace(&mut peer.state, State::Idle) else {
+        let State::Asking { name, progressive, .. } = std::mem::replace(&mut peer.state, State::Idle) else {
             return;
         };
         let now = core.now() / 1000;
@@ -309,7 +320,8 @@ impl App {
     }
 
     pub(super) fn http_deadline(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut HttpPeer) {
-        if let State::Asking { name, .. } = &peer.state {
+        if let State::Asking { name, packaging, .. } = &peer.state {
+            self.wait_no_longer(conn, name, *packaging);
             let why = format!("{} has not begun yet; try again", name.as_str());
             peer.state = State::Idle;
             self.counters.http_errors.add(1);
@@ -341,17 +353,19 @@ impl App {
         peer: &mut HttpPeer,
         why: End,
     ) {
-        let _ = conn;
-        if let State::Watching {
-            name,
-            progressive,
-            since,
-        } = &peer.state
-        {
-            self.counters.viewers.sub(1);
-            let seconds = (core.now() - since) / 1_000_000;
-            let output = registry::title(progressive.packaging);
-            info!(stream = name.as_str(), output, peer = %address, seconds, reason = reason(why), "viewer left");
+        match &peer.state {
+            State::Idle => {}
+            State::Asking { name, packaging, .. } => self.wait_no_longer(conn, name, *packaging),
+            State::Watching {
+                name,
+                progressive,
+                since,
+            } => {
+                self.counters.viewers.sub(1);
+                let seconds = (core.now() - since) / 1_000_000;
+                let output = registry::title(progressive.packaging);
+                info!(stream = name.as_str(), output, peer = %address, seconds, reason = reason(why), "viewer left");
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 mod clip;
 mod home;
 mod http;
+mod outbox;
 mod publishers;
 mod rtmp;
 mod viewers;
@@ -27,6 +28,7 @@ use crate::messages::Message;
 use crate::names::StreamName;
 
 use home::Streams;
+use outbox::Outbox;
 use viewers::Watches;
 
 /// What a listening socket is for.
@@ -47,6 +49,7 @@ pub struct App {
     streams: Streams,
     clip: Option<clip::Clip>,
     claims: u64,
+    outbox: Outbox<Message>,
     stopping: bool,
 }
 
@@ -66,6 +69,8 @@ enum Timer {
     Stream = 1,
     Clip = 2,
     Stop = 3,
+    /// Messages that found an inbox full are tried again.
+    Outbox = 4,
 }
 
 impl Timer {
@@ -126,6 +131,7 @@ impl App {
             streams: Streams::default(),
             clip: None,
             claims: 0,
+            outbox: Outbox::default(),
             stopping: false,
         }
     }
@@ -135,7 +141,10 @@ impl App {
         let sanitised = StreamName::sanitise(asked)?;
         if sanitised.changed {
             self.counters.names_sanitised.add(1);
-            debug!(asked, name = sanitised.name.as_str(), peer = %address, "stream name sanitised");
+            // What is no stream may be a passphrase in the wrong place.
+            if self.configured(&sanitised.name).is_some() {
+                debug!(asked, name = sanitised.name.as_str(), peer = %address, "stream name sanitised");
+            }
         }
         Ok(sanitised.name)
     }
@@ -198,6 +207,10 @@ impl shard::App for App {
             address: peer,
             session,
         });
+        // Accepted before the listener was closed.
+        if self.stopping {
+            core.finish(conn);
+        }
     }
 
     fn received(&mut self, core: &mut Core<Message>, conn: ConnId, bytes: &[u8]) {
@@ -252,6 +265,7 @@ impl shard::App for App {
         match (key >> 56) as u8 {
             kind if kind == Timer::Stream as u8 => self.stream_timer(core, place),
             kind if kind == Timer::Clip as u8 => self.play_clip(core),
+            kind if kind == Timer::Outbox as u8 => self.retry_outbox(core),
             kind if kind == Timer::Stop as u8 => {
                 for id in core.connection_ids() {
                     core.abort(id);
@@ -272,7 +286,12 @@ impl shard::App for App {
                 second,
             } => self.arbitrate(core, name, claim, from, conn, second),
             Message::Claimed { conn, claim, home } => self.claimed(core, conn, claim, home),
-            Message::Release { name, claim } => self.directory.release(&name, claim),
+            Message::Release { name, claim } => {
+                if let Some(home) = self.directory.release(&name, claim) {
+                    self.deliver(core, home, Message::Vacant { name });
+                }
+            }
+            Message::Vacant { name } => self.vacant(core, name),
             Message::Gone { name } => self.directory.gone(&name),
             Message::Replace { name, claim } => self.replace_publisher(core, &name, claim),
             Message::Move(moved) => self.publisher_moved_here(core, *moved),
@@ -283,7 +302,7 @@ impl shard::App for App {
                 packaging,
                 outcome,
             } => self.opened(core, name, packaging, outcome),
-            Message::Unwatch { name, packaging, from } => self.unwatched(core, &name, packaging, from),
+            Message::Unwatch { name, feed, from } => self.unwatched(core, &name, &feed, from),
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),
         }

@@ -13,7 +13,7 @@ use super::rtmp::{Role, RtmpPeer, play_name};
 use super::{App, Peer, Session};
 use crate::config::{SecondPublisher, Source};
 use crate::directory::{Grant, arbiter_of};
-use crate::messages::{ClaimId, Message, Moved};
+use crate::messages::{ClaimId, Message, Moved, NameTaken};
 use crate::names::StreamName;
 use crate::stream::{Publisher, Stream};
 
@@ -24,7 +24,8 @@ struct Refusal {
 }
 
 impl App {
-    /// A publisher asks: it is checked against the configuration, then the name is claimed.
+    /// A publisher asks: it is checked against the configuration, then the name is claimed. No password: the URL has one
+    /// level, which is the name.
     pub(super) fn rtmp_publish(
         &mut self,
         core: &mut Core<Message>,
@@ -32,13 +33,18 @@ impl App {
         address: SocketAddr,
         peer: &mut RtmpPeer,
         asked: &str,
-        password: &str,
+        password: Option<&str>,
     ) {
-        let admitted = self.admit(asked, password, address);
+        let admitted = self.admit(asked, password.unwrap_or_default(), address);
         let (name, second) = match admitted {
             Ok(admitted) => admitted,
             Err(Refusal { code, why }) => {
-                warn!(peer = %address, asked, reason = why, "publisher refused");
+                // An application that is no stream's name may be a passphrase that stands alone.
+                let (asked, reason) = match password {
+                    None if code == PublishRejection::BadName => ("", "the URL has no stream name"),
+                    _ => (asked, &why[..]),
+                };
+                warn!(peer = %address, asked, reason, "publisher refused");
                 return peer.session.reject_publish(code, &why);
             }
         };
@@ -52,7 +58,7 @@ impl App {
             conn,
             second,
         };
-        if core.send_message(arbiter, question).is_err() {
+        if self.send(core, arbiter, question).is_err() {
             return peer
                 .session
                 .reject_publish(PublishRejection::Failed, "the server is too busy; try again");
@@ -113,25 +119,30 @@ impl App {
         second: SecondPublisher,
     ) {
         let home = match self.directory.claim(&name, claim, from, second) {
-            Grant::Granted { home } => Some(home),
+            Grant::Granted { home } => Ok(home),
             Grant::Replaced { home, former } => {
                 let end = Message::Replace {
                     name: name.clone(),
                     claim: former,
                 };
                 // The newer publisher ends it too, when it arrives.
-                self.report_refused(core.send_message(home, end));
-                Some(home)
+                self.deliver(core, home, end);
+                Ok(home)
             }
-            Grant::Busy | Grant::Full => None,
+            Grant::Busy => Err(NameTaken::Busy),
+            Grant::Full => Err(NameTaken::Full),
         };
-        if core.send_message(from, Message::Claimed { conn, claim, home }).is_err() && home.is_some() {
-            self.directory.release(&name, claim);
-        }
+        self.deliver(core, from, Message::Claimed { conn, claim, home });
     }
 
     /// The arbiter has answered.
-    pub(super) fn claimed(&mut self, core: &mut Core<Message>, conn: ConnId, claim: ClaimId, home: Option<ShardId>) {
+    pub(super) fn claimed(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        claim: ClaimId,
+        home: Result<ShardId, NameTaken>,
+    ) {
         let Some(mut peer) = self.peers.take(conn) else { return };
         let address = peer.address;
         if let Session::Rtmp(session) = &mut peer.session {
@@ -147,27 +158,36 @@ impl App {
         address: SocketAddr,
         peer: &mut RtmpPeer,
         claim: ClaimId,
-        home: Option<ShardId>,
+        home: Result<ShardId, NameTaken>,
     ) {
         let name = match &peer.role {
             Role::Claiming { name, claim: mine } if *mine == claim => name.clone(),
             _ => return,
         };
         match home {
-            None => {
+            Err(taken) => {
                 peer.role = Role::None;
                 self.counters.publishers_refused_busy.add(1);
-                let why = format!("stream {} already has a publisher", name.as_str());
+                let (code, why) = match taken {
+                    NameTaken::Busy => (
+                        PublishRejection::BadName,
+                        format!("stream {} already has a publisher", name.as_str()),
+                    ),
+                    NameTaken::Full => (
+                        PublishRejection::Failed,
+                        "too many streams are published here; try again later".into(),
+                    ),
+                };
                 warn!(peer = %address, stream = name.as_str(), reason = why, "publisher refused");
-                peer.session.reject_publish(PublishRejection::BadName, &why);
+                peer.session.reject_publish(code, &why);
                 self.rtmp_feed(core, conn, address, peer, &[]);
             }
-            Some(home) if home == core.id() => {
+            Ok(home) if home == core.id() => {
                 self.begin_publish(core, conn, address, peer, name, claim);
                 let pending = std::mem::take(&mut peer.pending);
                 self.rtmp_feed(core, conn, address, peer, &pending);
             }
-            Some(_) => {
+            Ok(_) => {
                 peer.role = Role::Moving { name, claim };
                 core.detach(conn);
             }
@@ -198,22 +218,18 @@ impl App {
         self.counters.publishers_moved.add(1);
         // The arbiter knows where the home is.
         let arbiter = arbiter_of(&name, core.shards());
-        if core.send_message(arbiter, Message::Move(Box::new(moved))).is_err() {
-            warn!(stream = name.as_str(), peer = %address, "a shard's inbox is full: a publisher is dropped");
-        }
+        self.deliver(core, arbiter, Message::Move(Box::new(moved)));
     }
 
     /// A publisher arrives at its home, or on its way at the arbiter.
     pub(super) fn publisher_moved_here(&mut self, core: &mut Core<Message>, moved: Moved) {
-        if arbiter_of(&moved.name, core.shards()) == core.id()
-            && let Some(home) = self.directory.home(&moved.name)
-            && home != core.id()
-        {
-            let (name, claim) = (moved.name.clone(), moved.claim);
-            if core.send_message(home, Message::Move(Box::new(moved))).is_err() {
-                self.directory.release(&name, claim);
+        if arbiter_of(&moved.name, core.shards()) == core.id() {
+            match self.directory.home(&moved.name) {
+                // Another was let in since: it is not to be pushed out by one that comes late.
+                Some(_) if !self.directory.holds(&moved.name, moved.claim) => return self.turn_away(core, moved),
+                Some(home) if home != core.id() => return self.deliver(core, home, Message::Move(Box::new(moved))),
+                _ => {}
             }
-            return;
         }
         let Moved {
             name,
@@ -236,6 +252,26 @@ impl App {
         self.peers.insert(Peer {
             id: conn,
             address,
+            session: Session::Rtmp(Box::new(peer)),
+        });
+    }
+
+    /// Ends a publisher on its way, which lost its name to another.
+    fn turn_away(&mut self, core: &mut Core<Message>, moved: Moved) {
+        self.counters.publishers_replaced.add(1);
+        let Ok(session) = rtmp::Session::import(&moved.session) else {
+            return;
+        };
+        let Some(conn) = core.adopt(moved.detached) else { return };
+        let mut peer = RtmpPeer::resumed(session, Vec::new());
+        let why = format!("another publisher took stream {} over", moved.name.as_str());
+        warn!(peer = %moved.peer, stream = moved.name.as_str(), reason = why, "publisher refused");
+        peer.session.reject_publish(PublishRejection::BadName, &why);
+        peer.transmit(core, conn);
+        core.finish(conn);
+        self.peers.insert(Peer {
+            id: conn,
+            address: moved.peer,
             session: Session::Rtmp(Box::new(peer)),
         });
     }
@@ -276,6 +312,9 @@ impl App {
         name: &StreamName,
         publisher: Publisher,
     ) -> Result<usize, String> {
+        if self.stopping {
+            return Err("the server is closing".into());
+        }
         if let Some(place) = self.streams.place_of(name) {
             self.end_publisher(core, place, "another publisher took over");
             if let Some(stream) = self.streams.at_mut(place) {
@@ -366,8 +405,6 @@ impl App {
 
     pub(super) fn release(&mut self, core: &mut Core<Message>, name: StreamName, claim: ClaimId) {
         let arbiter = arbiter_of(&name, core.shards());
-        if core.send_message(arbiter, Message::Release { name, claim }).is_err() {
-            warn!("a shard's inbox is full: a name stays taken until its stream is gone");
-        }
+        self.deliver(core, arbiter, Message::Release { name, claim });
     }
 }

@@ -44,6 +44,8 @@ pub(super) enum Role {
     Asking {
         name: StreamName,
         packaging: Packaging,
+        /// Of a viewer who resumes: since when it watches.
+        since: Option<u64>,
     },
     Watching {
         name: StreamName,
@@ -78,6 +80,14 @@ impl RtmpPeer {
         matches!(self.role, Role::Watching { .. })
     }
 
+    /// The question that waits for its answer.
+    pub fn asks(&self) -> Option<(&StreamName, Option<Packaging>)> {
+        match &self.role {
+            Role::Asking { name, packaging, .. } => Some((name, Some(*packaging))),
+            _ => None,
+        }
+    }
+
     pub fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
         let at = match self.role {
             Role::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
@@ -92,7 +102,8 @@ impl RtmpPeer {
             match output {
                 Output::Transmit(bytes) => core.send(conn, bytes),
                 Output::Event(Event::Closed) => core.finish(conn),
-                Output::Event(event) => debug!(?event, "event behind a decision"),
+                // Nothing of it is logged: a publisher's application is its passphrase.
+                Output::Event(_) => debug!("an event behind a decision is left out"),
                 Output::Media { .. } => {}
             }
         }
@@ -200,9 +211,9 @@ impl App {
             Event::PublishRequested { app, name, .. } => {
                 // One level of path: it is the name, and there is no password.
                 let (asked, password) = if name.is_empty() {
-                    (app.as_str(), "")
+                    (app.as_str(), None)
                 } else {
-                    (name.as_str(), app.as_str())
+                    (name.as_str(), Some(app.as_str()))
                 };
                 self.rtmp_publish(core, conn, address, peer, asked, password);
             }
@@ -215,25 +226,44 @@ impl App {
             }
             Event::PlayEnded { .. } => {
                 core.leave_feed(conn);
-                self.viewer_gone(core, address, peer, "stopped".into());
+                self.viewer_gone(core, conn, address, peer, "stopped".into());
             }
-            Event::Paused { .. } => {
-                if let Role::Watching { name, packaging, since } = std::mem::replace(&mut peer.role, Role::None) {
-                    core.leave_feed(conn);
-                    peer.role = Role::Paused { name, packaging, since };
-                }
-            }
-            Event::Resumed { .. } => {
-                if let Role::Paused { name, packaging, .. } = std::mem::replace(&mut peer.role, Role::None) {
-                    let answer = self.ask(core, conn, &name, Some(packaging));
-                    peer.role = Role::Asking { name, packaging };
-                    if let Some(answer) = answer {
-                        self.rtmp_answered(core, conn, address, peer, answer);
-                    }
-                }
-            }
+            Event::Paused { .. } => self.rtmp_paused(core, conn, peer),
+            Event::Resumed { .. } => self.rtmp_resumed(core, conn, address, peer),
             Event::SeekRefused { .. } => debug!(peer = %address, "seek refused: the stream is live"),
             Event::Closed => core.finish(conn),
+        }
+    }
+
+    fn rtmp_paused(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut RtmpPeer) {
+        peer.role = match std::mem::replace(&mut peer.role, Role::None) {
+            Role::Watching { name, packaging, since } => {
+                core.leave_feed(conn);
+                Role::Paused { name, packaging, since }
+            }
+            Role::Asking {
+                name,
+                packaging,
+                since: Some(since),
+            } => {
+                self.wait_no_longer(conn, &name, Some(packaging));
+                Role::Paused { name, packaging, since }
+            }
+            role => role,
+        };
+    }
+
+    fn rtmp_resumed(&mut self, core: &mut Core<Message>, conn: ConnId, address: SocketAddr, peer: &mut RtmpPeer) {
+        match std::mem::replace(&mut peer.role, Role::None) {
+            Role::Paused { name, packaging, since } => {
+                let answer = self.ask(core, conn, &name, Some(packaging));
+                let since = Some(since);
+                peer.role = Role::Asking { name, packaging, since };
+                if let Some(answer) = answer {
+                    self.rtmp_decide(core, conn, address, peer, answer);
+                }
+            }
+            role => peer.role = role,
         }
     }
 
@@ -257,13 +287,17 @@ impl App {
         };
         let packaging = Packaging::Rtmp { message_stream };
         let answer = self.ask(core, conn, &name, Some(packaging));
-        peer.role = Role::Asking { name, packaging };
+        peer.role = Role::Asking {
+            name,
+            packaging,
+            since: None,
+        };
         if let Some(answer) = answer {
             self.rtmp_decide(core, conn, address, peer, answer);
         }
     }
 
-    /// The answer to a question that could not be answered at once, or to a resume.
+    /// The answer to a question that could not be answered at once.
     pub(super) fn rtmp_answered(
         &mut self,
         core: &mut Core<Message>,
@@ -272,9 +306,6 @@ impl App {
         peer: &mut RtmpPeer,
         answer: Answer,
     ) {
-        if !matches!(peer.role, Role::Asking { .. }) {
-            return;
-        }
         self.rtmp_decide(core, conn, address, peer, answer);
         let pending = std::mem::take(&mut peer.pending);
         self.rtmp_feed(core, conn, address, peer, &pending);
@@ -288,13 +319,12 @@ impl App {
         peer: &mut RtmpPeer,
         answer: Answer,
     ) {
-        let Role::Asking { name, packaging } = std::mem::replace(&mut peer.role, Role::None) else {
+        let Role::Asking { name, packaging, since } = std::mem::replace(&mut peer.role, Role::None) else {
             return;
         };
-        let resumes = !peer.session.awaits_decision();
         let why = match answer {
             Answer::Watch(feed) => {
-                if !resumes {
+                if since.is_none() {
                     peer.session.accept_play();
                     self.counters.viewers.add(1);
                     self.counters.viewers_total.add(1);
@@ -305,7 +335,7 @@ impl App {
                 peer.role = Role::Watching {
                     name,
                     packaging,
-                    since: core.now(),
+                    since: since.unwrap_or(core.now()),
                 };
                 return;
             }
@@ -313,9 +343,11 @@ impl App {
             Answer::Busy => "the server is short of memory or too busy; try again".into(),
             Answer::NothingToCarry => format!("no track of {} can be carried in RTMP", name.as_str()),
         };
-        if resumes {
+        if let Some(since) = since {
             peer.session.play_stopped(StopReason::StreamEnded);
-            return peer.transmit(core, conn);
+            peer.transmit(core, conn);
+            peer.role = Role::Paused { name, packaging, since };
+            return self.viewer_gone(core, conn, address, peer, why);
         }
         self.counters.viewers_not_found.add(1);
         peer.session.reject_play(PlayRejection::StreamNotFound, &why);
@@ -340,10 +372,14 @@ impl App {
         address: SocketAddr,
         peer: &mut RtmpPeer,
     ) {
-        if let Role::Asking { name, .. } = &peer.role {
+        if let Role::Asking { name, packaging, since } = &peer.role {
             let why = format!("{} has not begun yet; try again", name.as_str());
-            peer.role = Role::None;
-            if peer.session.awaits_decision() {
+            if since.is_some() {
+                peer.session.play_stopped(StopReason::StreamEnded);
+                self.viewer_gone(core, conn, address, peer, why);
+            } else {
+                self.wait_no_longer(conn, name, Some(*packaging));
+                peer.role = Role::None;
                 peer.session.reject_play(PlayRejection::Failed, &why);
             }
         } else if let Err(error) = peer.session.handle_timeout(core.now() / 1000) {
@@ -365,12 +401,30 @@ impl App {
     ) {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTMP connection ended");
         self.rtmp_unpublish(core, address, peer, reason(why));
-        self.viewer_gone(core, address, peer, reason(why));
+        self.viewer_gone(core, conn, address, peer, reason(why));
     }
 
-    fn viewer_gone(&mut self, core: &Core<Message>, address: SocketAddr, peer: &mut RtmpPeer, why: String) {
+    /// The viewer watches, or waits to, no longer.
+    fn viewer_gone(
+        &mut self,
+        core: &Core<Message>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtmpPeer,
+        why: String,
+    ) {
+        if let Role::Asking { name, packaging, .. } = &peer.role {
+            self.wait_no_longer(conn, name, Some(*packaging));
+        }
         match std::mem::replace(&mut peer.role, Role::None) {
-            Role::Watching { name, since, .. } | Role::Paused { name, since, .. } => {
+            Role::Asking { since: None, .. } => {}
+            Role::Watching { name, since, .. }
+            | Role::Paused { name, since, .. }
+            | Role::Asking {
+                name,
+                since: Some(since),
+                ..
+            } => {
                 self.counters.viewers.sub(1);
                 let seconds = (core.now() - since) / 1_000_000;
                 info!(stream = name.as_str(), output = "RTMP", peer = %address, seconds, reason = why, "viewer left");

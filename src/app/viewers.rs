@@ -3,7 +3,7 @@
 //! A feed is asked for once per shard (DESIGN.md 4.5); later viewers join without a message. An answer from a cached
 //! home that says "not here" is asked again of the arbiter before a viewer is told so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, FeedId};
@@ -30,7 +30,8 @@ pub(super) struct Watches {
 
 #[derive(Debug)]
 struct Asked {
-    waiting: Vec<ConnId>,
+    /// Those who wait longest first. May be empty: the answer is waited for all the same.
+    waiting: VecDeque<ConnId>,
     /// The question went to a cached home, not to the arbiter.
     cached: bool,
 }
@@ -68,7 +69,7 @@ impl App {
             return Some(Answer::Watch(watched.feed));
         }
         if let Some(asked) = self.watches.asked.get_mut(&key) {
-            asked.waiting.push(conn);
+            asked.waiting.push_back(conn);
             return None;
         }
         let home = self.watches.homes.get(name).copied();
@@ -79,7 +80,7 @@ impl App {
         self.watches.asked.insert(
             key,
             Asked {
-                waiting: vec![conn],
+                waiting: VecDeque::from([conn]),
                 cached: home.is_some(),
             },
         );
@@ -99,10 +100,20 @@ impl App {
             from: core.id(),
         };
         let sent = match home {
-            Some(home) => core.send_message(home, Message::Open(open)),
-            None => core.send_message(arbiter_of(name, core.shards()), Message::Find(open)),
+            Some(home) => self.send(core, home, Message::Open(open)),
+            None => self.send(core, arbiter_of(name, core.shards()), Message::Find(open)),
         };
         sent.is_ok()
+    }
+
+    /// The viewer waits no longer. The question stays: its answer may bring a feed, which must be told that nobody watches.
+    pub(super) fn wait_no_longer(&mut self, conn: ConnId, name: &StreamName, packaging: Option<Packaging>) {
+        let key = (name.clone(), packaging);
+        if let Some(asked) = self.watches.asked.get_mut(&key)
+            && let Some(at) = asked.waiting.iter().position(|waiting| *waiting == conn)
+        {
+            asked.waiting.remove(at);
+        }
     }
 
     /// An answer has come: everybody who waited is told.
@@ -130,7 +141,7 @@ impl App {
                 let id = core.open_feed(feed, class);
                 core.set_feed_rate(id, bytes_per_second);
                 self.watches.open.insert(key.clone(), Watched { feed: id, home });
-                self.watches.keys.insert(id, key);
+                self.watches.keys.insert(id, key.clone());
                 self.feed_opened_here(core, &name, packaging, id);
                 Answer::Watch(id)
             }
@@ -151,7 +162,7 @@ impl App {
             Opening::NothingToCarry => Answer::NothingToCarry,
         };
         for conn in asked.waiting {
-            self.tell(core, conn, answer);
+            self.tell(core, conn, (&name, packaging), answer);
         }
         if let Answer::Watch(feed) = answer {
             // Nobody may be left of those who waited.
@@ -166,70 +177,65 @@ impl App {
         self.watches.homes.insert(name.clone(), home);
     }
 
-    fn tell(&mut self, core: &mut Core<Message>, conn: ConnId, answer: Answer) {
+    /// A session that has asked another question since takes no answer to this one.
+    fn tell(
+        &mut self,
+        core: &mut Core<Message>,
+        conn: ConnId,
+        question: (&StreamName, Option<Packaging>),
+        answer: Answer,
+    ) {
         let Some(mut peer) = self.peers.take(conn) else { return };
         match &mut peer.session {
-            Session::Http(session) => self.http_answered(core, conn, peer.address, session, answer),
-            Session::Rtmp(session) => self.rtmp_answered(core, conn, peer.address, session, answer),
+            Session::Http(session) if session.asks() == Some(question) => {
+                self.http_answered(core, conn, peer.address, session, answer);
+            }
+            Session::Rtmp(session) if session.asks() == Some(question) => {
+                self.rtmp_answered(core, conn, peer.address, session, answer);
+            }
+            _ => {}
         }
         self.peers.insert(peer);
     }
 
     /// A feed without viewers here is forgotten, and its home told.
-    pub(super) fn viewers_left(&mut self, core: &mut Core<Message>, feed: FeedId) {
-        if core.feed(feed).is_none() || core.viewers(feed) > 0 {
-            return;
-        }
-        core.close_feed(feed);
-        let Some(key) = self.watches.keys.remove(&feed) else {
+    pub(super) fn viewers_left(&mut self, core: &mut Core<Message>, id: FeedId) {
+        let Some(feed) = core.feed(id).filter(|_| core.viewers(id) == 0).cloned() else {
             return;
         };
-        let Some(watched) = self
-            .watches
-            .open
-            .get(&key)
-            .copied()
-            .filter(|watched| watched.feed == feed)
-        else {
+        core.close_feed(id);
+        let Some(key) = self.watches.keys.remove(&id) else {
+            return;
+        };
+        // A newer feed may stand there, when this one has ended.
+        let watched = self.watches.open.get(&key).copied();
+        let Some(watched) = watched.filter(|watched| watched.feed == id) else {
             return;
         };
         self.watches.open.remove(&key);
-        let (name, Some(packaging)) = key else { return };
-        self.feed_closed_here(&name, packaging, feed);
+        let (name, _) = key;
+        self.feed_closed_here(&name, &feed);
         let unwatch = Message::Unwatch {
             name,
-            packaging,
+            feed,
             from: core.id(),
         };
-        // A full inbox loses this: the feed is then made until the stream ends, and counted in messages_refused.
-        if core.send_message(watched.home, unwatch).is_err() {
-            tracing::warn!("a shard's inbox is full: a feed stays open without viewers");
-        }
+        self.deliver(core, watched.home, unwatch);
     }
 
     /// The arbiter hands a question on to the stream's home.
     pub(super) fn find(&mut self, core: &mut Core<Message>, open: Open) {
-        let question = match self.directory.home(&open.name) {
-            Some(home) => core.send_message(home, Message::Open(open)),
+        match self.directory.home(&open.name) {
+            Some(home) => self.deliver(core, home, Message::Open(open)),
             None => {
                 let Open { name, packaging, from } = open;
-                core.send_message(
-                    from,
-                    Message::Opened {
-                        name,
-                        packaging,
-                        outcome: Opening::NotThere,
-                    },
-                )
+                let answer = Message::Opened {
+                    name,
+                    packaging,
+                    outcome: Opening::NotThere,
+                };
+                self.deliver(core, from, answer);
             }
-        };
-        self.report_refused(question);
-    }
-
-    /// A question that another shard's full inbox refused is answered "busy" by the viewer's own deadline.
-    pub(super) fn report_refused(&self, sent: Result<(), Message>) {
-        if sent.is_err() {
-            tracing::warn!("a shard's inbox is full: a viewer or publisher will not be answered");
         }
     }
 }
