@@ -16,6 +16,7 @@ use support::players;
 use support::process::Process;
 use support::publish::{Times, push};
 use support::server::{self, Server};
+use support::strict;
 use support::wire::Recorder;
 
 /// Publisher, grace and every player are done this long after the clip's own length.
@@ -59,6 +60,7 @@ impl Viewers {
 
 fn check(clip: &Path, files: &[PathBuf], rules: Rules) {
     for file in files {
+        strict::assert_strict(file);
         compare::assert_equal(clip, file, rules);
         if file.extension().is_some_and(|extension| extension != "ts") {
             compare::assert_md5_equal(clip, file);

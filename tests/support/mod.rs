@@ -14,6 +14,7 @@ pub mod players;
 pub mod process;
 pub mod publish;
 pub mod server;
+pub mod strict;
 pub mod wire;
 
 use std::path::PathBuf;

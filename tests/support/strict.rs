@@ -1,0 +1,35 @@
+//! Recordings judged by penstock's own strict readers, which see what players forgive: continuity, clocks and tables of
+//! TS, boxes and runs of MP4.
+
+use std::path::Path;
+
+use penstock_proto::{mp4, ts};
+
+/// Requires a recording that was read to its clean end to be without a fault; containers without a strict reader pass.
+pub fn assert_strict(path: &Path) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(!bytes.is_empty(), "{} is empty", path.display());
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ts") => ts_faults(path, &bytes),
+        Some("mp4") => {
+            if let Err(fault) = mp4::read(&bytes) {
+                panic!("{}: {fault}", path.display());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn ts_faults(path: &Path, bytes: &[u8]) {
+    let mut checker = ts::check::Checker::new();
+    checker.push(bytes);
+    let report = checker.finish();
+    let problems: Vec<String> = report.problems.iter().map(|problem| format!("{problem}\n")).collect();
+    assert!(
+        report.problem_count == 0,
+        "{}: {} problems, first:\n{}",
+        path.display(),
+        report.problem_count,
+        problems.concat()
+    );
+}
