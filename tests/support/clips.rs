@@ -1,7 +1,8 @@
 //! The clips that are pushed: made by ffmpeg from its own test sources with fixed seeds, kept by the hash of the command.
 //!
-//! All are FLV, so that `-c copy` pushes exactly these frames. Pictures carry a running counter, sound is noise: no two
-//! frames are alike, and a frame found elsewhere is that frame.
+//! All of [`ALL`] are FLV, so that `-c copy` pushes exactly these frames; [`Modern`] ones are MP4, for codecs that FLV had
+//! no number for. Pictures carry a running counter, sound is noise: no two frames are alike, and a frame found elsewhere
+//! is that frame.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -116,6 +117,18 @@ pub const VARIABLE: Clip = Clip {
     audio: true,
 };
 
+/// As [`NO_B_FRAMES`], of another size: other codec data.
+pub const SMALL: Clip = Clip {
+    name: "small",
+    seconds: 6,
+    video: Some(Video {
+        size: "320x180",
+        kilobits: 400,
+        ..PLAIN
+    }),
+    audio: true,
+};
+
 pub const ALL: [Clip; 8] = [
     B_FRAMES,
     NO_B_FRAMES,
@@ -138,24 +151,7 @@ impl Clip {
 
     /// The clip's file, made when no earlier run has made it.
     pub fn file(&self) -> PathBuf {
-        let arguments = self.arguments();
-        let mut hash = DefaultHasher::new();
-        arguments.hash(&mut hash);
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/.cache");
-        std::fs::create_dir_all(&dir).expect("the work tree can be written");
-        let file = dir.join(format!("{}-{:016x}.flv", self.name, hash.finish()));
-        if !file.exists() {
-            // Several tests may make the same clip at once; the last rename wins with equal bytes.
-            let unfinished = file.with_extension(format!("{}.part", std::process::id()));
-            let mut command = Command::new("ffmpeg");
-            command
-                .args(["-hide_banner", "-v", "error", "-y"])
-                .args(&arguments)
-                .arg(&unfinished);
-            run("ffmpeg (making a clip)", &mut command, Duration::from_secs(120));
-            std::fs::rename(&unfinished, &file).expect("same directory");
-        }
-        file
+        made(self.name, "flv", &self.arguments())
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -198,4 +194,82 @@ impl Clip {
         push("-fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f flv".to_string());
         arguments
     }
+}
+
+/// A clip of codecs that ffmpeg 5.1 cannot push over RTMP: 4 s of 25 pictures a second, a keyframe every 2 s.
+#[derive(Debug, Clone, Copy)]
+pub struct Modern {
+    pub name: &'static str,
+    video: &'static str,
+    audio: &'static str,
+}
+
+const X264: &str = "-c:v libx264 -preset veryfast -bf 2 -sc_threshold 0";
+const OPUS: &str = "-c:a libopus -b:a 96k";
+
+pub const HEVC_AAC: Modern = Modern {
+    name: "hevc-aac",
+    video: "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params bframes=2:open-gop=0:scenecut=0:log-level=error",
+    audio: "-c:a aac -b:a 128k",
+};
+pub const AV1_OPUS: Modern = Modern {
+    name: "av1-opus",
+    video: "-c:v libaom-av1 -usage realtime -cpu-used 8 -row-mt 1 -b:v 300k",
+    audio: OPUS,
+};
+pub const VP9_OPUS: Modern = Modern {
+    name: "vp9-opus",
+    video: "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k",
+    audio: OPUS,
+};
+pub const H264_FLAC: Modern = Modern {
+    name: "h264-flac",
+    video: X264,
+    audio: "-c:a flac",
+};
+pub const H264_AC3: Modern = Modern {
+    name: "h264-ac3",
+    video: X264,
+    audio: "-c:a ac3 -b:a 128k",
+};
+pub const H264_MP3: Modern = Modern {
+    name: "h264-mp3",
+    video: X264,
+    audio: "-c:a libmp3lame -b:a 128k",
+};
+
+impl Modern {
+    pub fn file(&self) -> PathBuf {
+        let Modern { video, audio, .. } = self;
+        // Sound begins after the first picture, as in [`Clip::arguments`].
+        let text = format!(
+            "-f lavfi -i testsrc2=size=320x180:rate=25:duration=4 \
+             -itsoffset 0.1 -f lavfi -i anoisesrc=r=48000:seed=7:amplitude=0.3:duration=4 \
+             -pix_fmt yuv420p -g 50 -keyint_min 50 {video} -threads 2 {audio} -ac 2 -strict experimental \
+             -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f mp4"
+        );
+        let arguments: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+        made(self.name, "mp4", &arguments)
+    }
+}
+
+/// The file that ffmpeg makes with these arguments, made when no earlier run has made it.
+fn made(name: &str, extension: &str, arguments: &[String]) -> PathBuf {
+    let mut hash = DefaultHasher::new();
+    arguments.hash(&mut hash);
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/.cache");
+    std::fs::create_dir_all(&dir).expect("the work tree can be written");
+    let file = dir.join(format!("{name}-{:016x}.{extension}", hash.finish()));
+    if !file.exists() {
+        // Several tests may make the same clip at once; the last rename wins with equal bytes.
+        let unfinished = file.with_extension(format!("{}.part", std::process::id()));
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-v", "error", "-y"])
+            .args(arguments)
+            .arg(&unfinished);
+        run("ffmpeg (making a clip)", &mut command, Duration::from_secs(120));
+        std::fs::rename(&unfinished, &file).expect("same directory");
+    }
+    file
 }

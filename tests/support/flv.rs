@@ -10,6 +10,7 @@ pub struct Tag {
 
 pub const AUDIO: u8 = 8;
 pub const VIDEO: u8 = 9;
+pub const SCRIPT: u8 = 18;
 
 impl Tag {
     /// Whether the tag carries a frame, not a header of the codec.

@@ -13,8 +13,10 @@ pub mod normal;
 pub mod players;
 pub mod process;
 pub mod publish;
+pub mod rtmp;
 pub mod server;
 pub mod strict;
+pub mod tags;
 pub mod wire;
 
 use std::path::PathBuf;

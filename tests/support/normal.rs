@@ -78,13 +78,61 @@ pub struct Recording {
 
 /// Reads a recording through ffmpeg.
 pub fn read(path: &Path) -> Recording {
+    let (name, container, sources) = sources(path);
+    let tracks = sources.into_iter().map(|source| {
+        let mut format = Format::new(&source.codec, &container, &source.setup);
+        let frames = source.packets.iter().map(|packet| Frame {
+            dts_nanos: packet.dts_nanos,
+            pts_nanos: packet.pts_nanos,
+            key: packet.key,
+            units: format.units(&packet.bytes),
+            sets: format.sets_hash(),
+        });
+        Track {
+            kind: source.kind,
+            frames: frames.collect(),
+            codec: source.codec,
+            tick_nanos: source.tick_nanos,
+            sample_rate: source.sample_rate,
+            carried: format.carried,
+        }
+    });
+    Recording {
+        name,
+        tracks: tracks.collect(),
+    }
+}
+
+/// A track as its file has it.
+pub struct Source {
+    pub kind: Kind,
+    pub codec: String,
+    pub tick_nanos: i64,
+    pub sample_rate: u32,
+    pub channels: u32,
+    pub width: u32,
+    pub height: u32,
+    /// The codec's header.
+    pub setup: Vec<u8>,
+    pub packets: Vec<SourcePacket>,
+}
+
+pub struct SourcePacket {
+    pub dts_nanos: i64,
+    pub pts_nanos: i64,
+    pub key: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// Name, container and tracks of a file, video first.
+pub fn sources(path: &Path) -> (String, String, Vec<Source>) {
     let name = path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let headers = probe(path, &["-show_data", "-show_streams", "-show_format"]);
     let container = headers["format"]["format_name"].as_str().unwrap_or("").to_string();
     let packets = packets(path, &container);
-    let mut tracks: Vec<(u64, Track)> = Vec::new();
+    let mut found: Vec<(u64, Source)> = Vec::new();
     for stream in headers["streams"].as_array().map_or(&[][..], Vec::as_slice) {
         let kind = match stream["codec_type"].as_str() {
             Some("video") => Kind::Video,
@@ -95,12 +143,8 @@ pub fn read(path: &Path) -> Recording {
             .as_str()
             .and_then(|text| text.split_once('/'))
             .expect("a time base");
-        let tick = nanos(1, num, den);
-        let sample_rate = stream["sample_rate"]
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        let codec = stream["codec_name"].as_str().unwrap_or("unknown").to_string();
+        let sample_rate = stream["sample_rate"].as_str().and_then(|text| text.parse().ok());
+        let number = |key: &str| stream[key].as_u64().unwrap_or(0) as u32;
         let index = stream["index"].as_u64().expect("every stream has an index");
         let listed = packets.get(&index).map_or(&[][..], Vec::as_slice);
         let bytes = payload(path, index);
@@ -110,39 +154,33 @@ pub fn read(path: &Path) -> Recording {
             bytes.len(),
             "{name}: ffprobe and ffmpeg read stream {index} differently"
         );
-        let setup = hex_dump(stream["extradata"].as_str().unwrap_or(""));
-        let mut format = Format::new(&codec, &container, &setup);
-        let mut frames = Vec::with_capacity(listed.len());
         let mut rest = bytes.as_slice();
-        for packet in listed {
-            let (frame, after) = rest.split_at(packet.bytes);
+        let cut = listed.iter().map(|packet| {
+            let (bytes, after) = rest.split_at(packet.bytes);
             rest = after;
-            let units = format.units(frame);
-            frames.push(Frame {
+            SourcePacket {
                 dts_nanos: nanos(packet.dts, num, den),
                 pts_nanos: nanos(packet.pts, num, den),
                 key: packet.key,
-                units,
-                sets: format.sets_hash(),
-            });
-        }
-        tracks.push((
-            index,
-            Track {
-                kind,
-                codec,
-                tick_nanos: tick,
-                sample_rate,
-                frames,
-                carried: format.carried,
-            },
-        ));
+                bytes: bytes.to_vec(),
+            }
+        });
+        let source = Source {
+            kind,
+            packets: cut.collect(),
+            codec: stream["codec_name"].as_str().unwrap_or("unknown").to_string(),
+            tick_nanos: nanos(1, num, den),
+            sample_rate: sample_rate.unwrap_or(0),
+            channels: number("channels"),
+            width: number("width"),
+            height: number("height"),
+            setup: hex_dump(stream["extradata"].as_str().unwrap_or("")),
+        };
+        found.push((index, source));
     }
-    tracks.sort_by_key(|(index, track)| (track.kind, *index));
-    Recording {
-        name,
-        tracks: tracks.into_iter().map(|(_, track)| track).collect(),
-    }
+    found.sort_by_key(|(index, source)| (source.kind, *index));
+    let sources = found.into_iter().map(|(_, source)| source).collect();
+    (name, container, sources)
 }
 
 struct Packet {
@@ -244,10 +282,10 @@ fn hex_dump(text: &str) -> Vec<u8> {
 }
 
 /// How the bytes of one track divide into units, and its parameter sets in force.
-struct Format {
+pub struct Format {
     codec: Codec,
     sets: BTreeMap<(u8, u64), Vec<u8>>,
-    carried: Vec<Unit>,
+    pub carried: Vec<Unit>,
 }
 
 enum Codec {
@@ -262,7 +300,7 @@ enum Codec {
 }
 
 impl Format {
-    fn new(codec: &str, container: &str, setup: &[u8]) -> Format {
+    pub fn new(codec: &str, container: &str, setup: &[u8]) -> Format {
         let boxed = setup.first() == Some(&1);
         let codec = match codec {
             "h264" => Codec::Nal {
@@ -335,7 +373,7 @@ impl Format {
         }
     }
 
-    fn units(&mut self, frame: &[u8]) -> Vec<Unit> {
+    pub fn units(&mut self, frame: &[u8]) -> Vec<Unit> {
         match self.codec {
             Codec::Nal { hevc, prefix_bytes } => {
                 let nals = prefix_bytes.map_or_else(|| start_coded(frame), |bytes| length_prefixed(frame, bytes));
@@ -382,7 +420,7 @@ impl Format {
     }
 
     /// AAC's configuration is left out: TS carries it in each ADTS header, and a decoder that disagrees says so.
-    fn sets_hash(&self) -> u64 {
+    pub fn sets_hash(&self) -> u64 {
         let mut hash = DefaultHasher::new();
         self.sets.values().for_each(|set| set.hash(&mut hash));
         hash.finish()

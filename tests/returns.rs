@@ -1,0 +1,400 @@
+//! Publishers who go, come back, are replaced, are moved, or send less than they said: what viewers see of it.
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use penstock_proto::tag::amf0::Value;
+use serde_json::json;
+
+use support::clips::{self, Clip};
+use support::compare::{self, CONVERTED, JOINED, WHOLE};
+use support::flv::{self, SCRIPT, Tag};
+use support::normal::{self, Frame, Recording};
+use support::rtmp::{Player, Publisher};
+use support::server::{self, Server};
+use support::strict;
+use support::tags;
+use support::wire::{self, PATIENCE, Recorder};
+
+/// Times faster than their clock.
+const PACE: u32 = 4;
+/// Media sent before the viewers come, less than a GOP: they miss nothing.
+const HEAD_MILLIS: u32 = 1_000;
+/// Media of each publisher: into the second GOP.
+const PART_MILLIS: u32 = 3_000;
+const GRACE_MILLIS: u32 = 2_000;
+/// From the last frame of one publisher to the first of the next: a picture, and what it takes for three that are
+/// decoded early (two B-frames and their P-frame) to be shown.
+const DECODE_GAP_MILLIS: i64 = 160;
+const SHOWN_GAP_MILLIS: i64 = 80;
+
+/// A server with the stream `live` that waits for its publisher.
+fn patient(mut settings: serde_json::Value) -> Server {
+    settings["source"] = json!("push://127.0.0.1");
+    settings["grace"] = json!(GRACE_MILLIS);
+    Server::start(&server::config_with(2, json!({"live": settings})))
+}
+
+/// What a publisher sends of a clip.
+fn part(clip: Clip) -> Vec<Tag> {
+    let mut tags = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
+    tags.retain(|tag| tag.time < PART_MILLIS);
+    tags
+}
+
+/// Viewers of every output, who are there from the first frame.
+struct Viewers {
+    http: Vec<Recorder>,
+    player: Player,
+}
+
+/// What they have, one after the other: FLV, TS, MP4, RTMP.
+struct Seen {
+    files: Vec<std::path::PathBuf>,
+    recordings: Vec<Recording>,
+}
+
+impl Viewers {
+    fn join(server: &Server, dir: &Path) -> Viewers {
+        let record = |kind: &str| {
+            let file = dir.join(format!("live.{kind}"));
+            Recorder::start(server.http, &format!("/live.{kind}"), &file)
+        };
+        let http: Vec<Recorder> = ["flv", "ts", "mp4"].into_iter().map(record).collect();
+        for viewer in &http {
+            assert_eq!(viewer.answer().status, 200);
+        }
+        let player = Player::start(server.rtmp, "live");
+        Viewers { http, player }
+    }
+
+    /// Waits for the clean end of each, and looks for what is wrong in itself.
+    fn finish(self, dir: &Path) -> Seen {
+        let mut files = Vec::new();
+        for viewer in self.http {
+            files.push(viewer.path.clone());
+            viewer.finish();
+        }
+        let played = dir.join("rtmp.flv");
+        std::fs::write(&played, flv::file(&self.player.finish())).expect("scratch is ours");
+        files.push(played);
+        let recordings = files.iter().map(|file| read(file)).collect();
+        for file in &files {
+            strict::assert_strict(file);
+            compare::assert_decodes(file);
+        }
+        Seen { files, recordings }
+    }
+}
+
+/// FLV is read by our own reader, which knows that codec data can change.
+fn read(file: &Path) -> Recording {
+    if file.extension().is_some_and(|extension| extension == "flv") {
+        let name = file.display().to_string();
+        let bytes = std::fs::read(file).expect("recorded before");
+        return tags::recording(&name, &flv::tags(&bytes));
+    }
+    normal::read(file)
+}
+
+/// Sends the first part of what a first publisher sends, lets viewers in, and sends the rest.
+fn begin(server: &Server, dir: &Path, sent: &[Tag]) -> (Publisher, Viewers) {
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
+    publisher.send(&sent[..head]);
+    let viewers = Viewers::join(server, dir);
+    publisher.restart_clock();
+    publisher.send(&sent[head..]);
+    (publisher, viewers)
+}
+
+/// Requires the frames of both parts, each once and at its own distances, the second part one frame behind the first.
+fn assert_joined(got: &Recording, first: &[Tag], second: &[Tag]) {
+    let (first, second) = (tags::recording("first", first), tags::recording("second", second));
+    assert_eq!(got.tracks.len(), first.tracks.len(), "{}: other tracks", got.name);
+    let (mut before, mut after) = (got.clone(), got.clone());
+    for at in 0..got.tracks.len() {
+        let count = first.tracks[at].frames.len();
+        let all = &got.tracks[at].frames;
+        assert!(all.len() > count, "{}: nothing of the second publisher", got.name);
+        before.tracks[at].frames.truncate(count);
+        after.tracks[at].frames.drain(..count);
+        for pair in all.windows(2) {
+            assert!(pair[0].dts_nanos < pair[1].dts_nanos, "{}: time falls", got.name);
+        }
+    }
+    for (part, sent) in [(&before, &first), (&after, &second)] {
+        if let Err(difference) = compare::compare(sent, part, CONVERTED) {
+            panic!("{}: {} publisher: {difference}", got.name, sent.name);
+        }
+    }
+    for (what, gap_max, time) in [
+        (
+            "decoded",
+            DECODE_GAP_MILLIS,
+            (|frame| frame.dts_nanos) as fn(&Frame) -> i64,
+        ),
+        ("shown", SHOWN_GAP_MILLIS, |frame| frame.pts_nanos),
+    ] {
+        let times = |part: &Recording| -> Vec<i64> {
+            let frames = part.tracks.iter().flat_map(|track| &track.frames);
+            frames.map(|frame| time(frame) / 1_000_000).collect()
+        };
+        let (last, next) = (times(&before).into_iter().max(), times(&after).into_iter().min());
+        let gap = next.zip(last).map_or(i64::MAX, |(next, last)| next - last);
+        assert!(
+            (1..=gap_max).contains(&gap),
+            "{}: the second publisher is {what} {gap} ms behind the first",
+            got.name
+        );
+    }
+}
+
+fn comes_back(resume: u32) {
+    let dir = support::scratch("back");
+    let server = patient(json!({"resume": resume}));
+    let sent = part(clips::NO_B_FRAMES);
+    let (publisher, viewers) = begin(&server, &dir, &sent);
+    publisher.vanish();
+    server.wait_log(&["publisher left", "live"], PATIENCE);
+    let mut again = Publisher::start(server.rtmp, "live", PACE);
+    again.send(&sent);
+    again.end();
+    for got in viewers.finish(&dir).recordings {
+        assert_joined(&got, &sent, &sent);
+    }
+    assert_eq!(server.counters()["feeds_ended_break"], 0);
+}
+
+#[test]
+fn back_within_grace() {
+    comes_back(0);
+}
+
+#[test]
+fn back_within_grace_with_resume() {
+    comes_back(1);
+}
+
+/// With B-frames, pictures that are shown after the last one that is decoded meet the first ones of the next.
+#[test]
+fn back_with_b_frames() {
+    let dir = support::scratch("b-frames");
+    let server = patient(json!({}));
+    let sent = part(clips::B_FRAMES);
+    let (publisher, viewers) = begin(&server, &dir, &sent);
+    publisher.vanish();
+    server.wait_log(&["publisher left", "live"], PATIENCE);
+    let mut again = Publisher::start(server.rtmp, "live", PACE);
+    again.send(&sent);
+    again.end();
+    for got in viewers.finish(&dir).recordings {
+        assert_joined(&got, &sent, &sent);
+    }
+}
+
+/// What needs another `moov` ends a MP4; everything else goes on behind new headers.
+#[test]
+fn back_with_another_size() {
+    let dir = support::scratch("size");
+    let server = patient(json!({}));
+    let (large, small) = (part(clips::NO_B_FRAMES), part(clips::SMALL));
+    let (publisher, viewers) = begin(&server, &dir, &large);
+    publisher.vanish();
+    server.wait_log(&["publisher left", "live"], PATIENCE);
+    let mut again = Publisher::start(server.rtmp, "live", PACE);
+    let head = small.partition_point(|tag| tag.time < HEAD_MILLIS);
+    again.send(&small[..head]);
+    let late = Recorder::start(server.http, "/live.mp4", &dir.join("late.mp4"));
+    assert_eq!(late.answer().status, 200);
+    again.restart_clock();
+    again.send(&small[head..]);
+    again.end();
+    let seen = viewers.finish(&dir);
+    for (file, got) in seen.files.iter().zip(&seen.recordings) {
+        if !file.ends_with("live.mp4") {
+            assert_joined(got, &large, &small);
+        } else if let Err(difference) = compare::compare(&tags::recording("first", &large), got, WHOLE) {
+            panic!("{}: {difference}", got.name);
+        }
+    }
+    assert_eq!(server.counters()["feeds_ended_break"], 1);
+    let late_file = late.path.clone();
+    late.finish();
+    strict::assert_strict(&late_file);
+    compare::assert_decodes(&late_file);
+    if let Err(difference) = compare::compare(&tags::recording("second", &small), &normal::read(&late_file), WHOLE) {
+        panic!("the MP4 of who came after: {difference}");
+    }
+}
+
+#[test]
+fn not_back_within_grace() {
+    let dir = support::scratch("gone");
+    let server = patient(json!({}));
+    let sent = part(clips::NO_B_FRAMES);
+    let (publisher, viewers) = begin(&server, &dir, &sent);
+    publisher.vanish();
+    let left = Instant::now();
+    server.wait_log(&["publisher left", "live"], PATIENCE);
+    assert!(
+        wire::first_media_byte(server.http, "/live.flv", PATIENCE),
+        "a stream in its grace can be watched"
+    );
+    let whole = tags::recording("sent", &sent);
+    for got in viewers.finish(&dir).recordings {
+        if let Err(difference) = compare::compare(&whole, &got, WHOLE) {
+            panic!("{}: {difference}", got.name);
+        }
+    }
+    let held = left.elapsed();
+    // The grace began when the server noticed, a little before we did.
+    assert!(
+        held > Duration::from_millis(u64::from(GRACE_MILLIS) - 500),
+        "viewers were held for {held:?}"
+    );
+    for kind in ["flv", "ts", "mp4"] {
+        assert_eq!(wire::ask(server.http, "GET", &format!("/live.{kind}"), &[]).status, 404);
+    }
+}
+
+#[test]
+fn a_second_publisher_replaces_the_first() {
+    let dir = support::scratch("replace");
+    let server = patient(json!({"second_publisher": "replace"}));
+    let sent = part(clips::NO_B_FRAMES);
+    let whole = tags::recording("sent", &sent);
+    let frames: usize = whole.tracks.iter().map(|track| track.frames.len()).sum();
+    let (first, viewers) = begin(&server, &dir, &sent);
+    // What the first one has sent is not what the second one's claim may overtake.
+    wait_counter(&server, "frames_in", |count| count == frames as u64);
+    let mut second = Publisher::start(server.rtmp, "live", PACE);
+    let told = first.ended();
+    assert!(told.iter().any(|code| code.starts_with("NetStream.")), "{told:?}");
+    second.send(&sent);
+    second.end();
+    for got in viewers.finish(&dir).recordings {
+        assert_joined(&got, &sent, &sent);
+    }
+    assert_eq!(server.counters()["publishers_replaced"], 1);
+}
+
+/// Asks again and again, as fast as the server answers.
+fn wait_counter(server: &Server, name: &str, is_there: impl Fn(u64) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let value = server.counters()[name];
+        if is_there(value) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} stays at {value}");
+    }
+}
+
+#[test]
+fn again_on_the_same_connection() {
+    let dir = support::scratch("again");
+    let server = patient(json!({}));
+    let sent = part(clips::NO_B_FRAMES);
+    let (mut publisher, viewers) = begin(&server, &dir, &sent);
+    publisher.publish_again();
+    publisher.send(&sent);
+    publisher.end();
+    for got in viewers.finish(&dir).recordings {
+        assert_joined(&got, &sent, &sent);
+    }
+}
+
+/// Six streams have their homes on two shards, three each, wherever their publishers' connections were accepted.
+#[test]
+fn publishers_are_moved_to_their_homes() {
+    const STREAMS: usize = 6;
+    /// On one shard only with a chance of one in thirty-two.
+    const VIEWERS: usize = 6;
+    let dir = support::scratch("homes");
+    let names: Vec<String> = (0..STREAMS).map(|at| format!("stream{at}")).collect();
+    let settings = json!({"source": "push://127.0.0.1", "grace": 300});
+    let streams = names.iter().map(|name| (name.clone(), settings.clone())).collect();
+    let server = Server::start(&server::config_with(2, serde_json::Value::Object(streams)));
+    let sent = part(clips::NO_B_FRAMES);
+    let whole = tags::recording("sent", &sent);
+    let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
+    // The kernel places connections by a hash: a round without one in the wrong place is possible, eight are not.
+    for round in 0.. {
+        assert!(round < 8, "no publisher was moved in {round} rounds of {STREAMS}");
+        let publishers: Vec<Publisher> = names
+            .iter()
+            .map(|name| {
+                let mut publisher = Publisher::start(server.rtmp, name, 100);
+                publisher.send(&sent[..head]);
+                publisher
+            })
+            .collect();
+        let viewers = names
+            .iter()
+            .flat_map(|name| (0..VIEWERS).map(move |number| (name, number)));
+        let viewers: Vec<Recorder> = viewers
+            .map(|(name, number)| {
+                let file = dir.join(format!("{round}-{name}-{number}.flv"));
+                Recorder::start(server.http, &format!("/{name}.flv"), &file)
+            })
+            .collect();
+        for viewer in &viewers {
+            assert_eq!(viewer.answer().status, 200);
+        }
+        for mut publisher in publishers {
+            publisher.restart_clock();
+            publisher.send(&sent[head..]);
+            publisher.end();
+        }
+        for viewer in viewers {
+            let file = viewer.path.clone();
+            viewer.finish();
+            if let Err(difference) = compare::compare(&whole, &read(&file), WHOLE) {
+                panic!("{}: {difference}", file.display());
+            }
+        }
+        if server.counters()["publishers_moved"] > 0 {
+            break;
+        }
+    }
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+/// Sound that was announced is waited for, 2 s of media and no longer.
+#[test]
+fn sound_announced_and_never_sent() {
+    let clip = clips::VIDEO_ONLY;
+    let server = Server::start(&server::config(2));
+    let mut sent = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
+    sent.retain(|tag| tag.kind != SCRIPT);
+    let mut body = Vec::new();
+    Value::from("onMetaData").emit(&mut body);
+    let members = [("videocodecid", 7.0), ("audiocodecid", 10.0)];
+    Value::EcmaArray(members.map(|(name, number)| (name.to_string(), number.into())).to_vec()).emit(&mut body);
+    sent.insert(
+        0,
+        Tag {
+            kind: SCRIPT,
+            time: 0,
+            body,
+        },
+    );
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    let file = support::scratch("silent").join("live.flv");
+    let viewer = Recorder::start(server.http, "/live.flv", &file);
+    let waited = sent.partition_point(|tag| tag.time < 2_500);
+    publisher.send(&sent[..waited]);
+    // No more is sent before the answer: it cannot have waited for more.
+    assert_eq!(viewer.answer().status, 200, "2.5 s of media are enough");
+    publisher.restart_clock();
+    publisher.send(&sent[waited..]);
+    publisher.end();
+    viewer.finish();
+    // The second keyframe came just when the wait was over: a viewer begins at the newest one.
+    if let Err(difference) = compare::compare(&normal::read(&clip.file()), &read(&file), JOINED) {
+        panic!("{difference}");
+    }
+}
