@@ -420,10 +420,7 @@ fn files_are_loaded_or_refused_in_a_line() {
 
     let absent = folder.join("absent.json");
     let found = message(Config::load(&absent).unwrap_err());
-    assert_eq!(
-        found,
-        format!("{}:1:1: there is no such file", absent.display())
-    );
+    assert_eq!(found, format!("{}:1:1: there is no such file", absent.display()));
 
     let binary = folder.join("binary.json");
     std::fs::write(&binary, b"{\"a\":\"\xff\"}").unwrap();

@@ -14,6 +14,7 @@ impl Stream {
         let timescale = self.tracks[at].timescale;
         let is_main = main_track(&self.tracks) == Some(frame.track);
         let dts = self.timeline.map(frame.track, timescale, frame.dts);
+        self.timeline.shown(frame.track, timescale, dts, frame.offset);
         let dts_micros = rescale(dts, timescale, 1_000_000);
         if self.awaiting_key.contains(&frame.track) {
             if !frame.key {

@@ -13,6 +13,8 @@ pub struct Held {
     pub frames: Vec<HeldFrame>,
     /// Decode time of the earliest frame, µs of the publisher's time.
     pub first_micros: i64,
+    /// Earliest presentation time.
+    pub first_shown_micros: i64,
     last_micros: i64,
     bytes: usize,
 }
@@ -55,9 +57,13 @@ impl Held {
             return;
         };
         let micros = rescale(frame.dts, track.timescale, 1_000_000);
+        let shown = frame.dts.saturating_add(i64::from(frame.offset));
+        let shown_micros = rescale(shown, track.timescale, 1_000_000);
         if self.frames.is_empty() {
             (self.first_micros, self.last_micros) = (micros, micros);
+            self.first_shown_micros = shown_micros;
         }
+        self.first_shown_micros = self.first_shown_micros.min(shown_micros);
         self.first_micros = self.first_micros.min(micros);
         self.last_micros = self.last_micros.max(micros);
         self.bytes += frame.data.len() + size_of::<HeldFrame>();

@@ -250,7 +250,9 @@ impl Stream {
         let Phase::Starting(mut held) = std::mem::replace(&mut self.phase, Phase::Running) else {
             return;
         };
-        self.timeline.begin(held.first_micros);
+        let ahead = self.timeline.shown_ahead_micros();
+        self.timeline
+            .begin(held.first_micros.min(held.first_shown_micros.saturating_sub(ahead)));
         self.enter_tracks(Break::Publisher, &held.tracks, counters);
         held.put_keyframe_first();
         for frame in &held.frames {

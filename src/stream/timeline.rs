@@ -1,7 +1,7 @@
 //! A stream's own time: a publisher's times, shifted so that decode time never falls over breaks (DESIGN.md 4.1).
 //!
 //! The first publisher's times are taken as they are. A publisher that comes after another goes on at the last decode
-//! time and one frame. A jump backwards is closed the same way; a jump forwards is left, it is a fact of the stream.
+//! time and one frame, or as much later as the pictures decoded before it take to be shown. A jump backwards is closed the same way; a jump forwards is left, it is a fact of the stream.
 
 use penstock_proto::media::rescale;
 
@@ -13,6 +13,8 @@ pub struct Timeline {
     last: Vec<Last>,
     /// Where tracks that are gone would have gone on, µs.
     past_end_micros: Option<i64>,
+    /// Where what follows the last picture shown would be shown, µs. With B-frames it is behind the last decode time.
+    shown_until_micros: Option<i64>,
     rebase: Rebase,
 }
 
@@ -23,6 +25,13 @@ struct Last {
     dts: i64,
     /// Ticks to the frame before, as a guess at the frame's length.
     length: i64,
+}
+
+impl Last {
+    /// A gap before the last frame is no guess at its length.
+    fn believed_length(&self) -> i64 {
+        self.length.min(i64::from(self.timescale) / 5)
+    }
 }
 
 /// What the next frame does to the shift.
@@ -49,6 +58,25 @@ impl Timeline {
             self.past_end_micros = self.end_micros();
             self.last.retain(|last| is_kept(last.track));
         }
+    }
+
+    /// How far behind the end of decoding something is still to be shown, µs: as much later the first picture of the
+    /// next publisher has to be shown.
+    pub fn shown_ahead_micros(&self) -> i64 {
+        let until = self.shown_until_micros.zip(self.end_micros());
+        until.map_or(0, |(shown, end)| (shown - end).max(0))
+    }
+
+    /// The frame that was mapped last, to `dts`, is shown `offset` ticks later.
+    pub fn shown(&mut self, track: u32, timescale: u32, dts: i64, offset: i32) {
+        let Some(last) = self.last.iter().find(|last| last.track == track) else {
+            return;
+        };
+        let until = dts
+            .saturating_add(i64::from(offset))
+            .saturating_add(last.believed_length());
+        let until = rescale(until, timescale, 1_000_000);
+        self.shown_until_micros = Some(self.shown_until_micros.map_or(until, |known| known.max(until)));
     }
 
     /// The publisher's time jumped before the next frame.
@@ -92,11 +120,7 @@ impl Timeline {
 
     /// Where the next frame after a break would begin, µs.
     fn end_micros(&self) -> Option<i64> {
-        // A gap before the last frame is no guess at its length.
-        let end = |last: &Last| {
-            let length = last.length.min(i64::from(last.timescale) / 5);
-            rescale(last.dts + length, last.timescale, 1_000_000)
-        };
+        let end = |last: &Last| rescale(last.dts + last.believed_length(), last.timescale, 1_000_000);
         self.last.iter().map(end).chain(self.past_end_micros).max()
     }
 }
@@ -135,6 +159,19 @@ mod tests {
         assert_eq!(timeline.last.len(), 1);
         timeline.begin(0);
         assert_eq!(timeline.map(1, 1000, 0), 5020);
+    }
+
+    #[test]
+    fn what_is_decoded_early_is_shown_before_the_next_publisher() {
+        let mut timeline = Timeline::default();
+        assert_eq!(timeline.shown_ahead_micros(), 0);
+        timeline.begin(0);
+        for (frame, offset) in [(0, 40), (1, 120), (2, 0)] {
+            let dts = timeline.map(1, 1000, frame * 40);
+            timeline.shown(1, 1000, dts, offset);
+        }
+        // Decoded at 40, shown at 160 for 40 ms; decoding ends at 120.
+        assert_eq!(timeline.shown_ahead_micros(), 80_000);
     }
 
     #[test]
