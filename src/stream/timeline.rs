@@ -1,7 +1,8 @@
 //! A stream's own time: a publisher's times, shifted so that decode time never falls over breaks (DESIGN.md 4.1).
 //!
 //! The first publisher's times are taken as they are. A publisher that comes after another goes on at the last decode
-//! time and one frame, or as much later as the pictures decoded before it take to be shown. A jump backwards is closed the same way; a jump forwards is left, it is a fact of the stream.
+//! time and one frame, or as much later as the pictures decoded before it take to be shown. A jump backwards is closed
+//! the same way; a jump forwards is left, it is a fact of the stream.
 
 use penstock_proto::media::rescale;
 
