@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use support::clips;
-use support::process::{Process, run};
+use support::process::{From, Process, run};
 use support::publish::{Times, push};
+use support::rtmp::Publisher;
 use support::server::{self, Server};
 use support::wire;
 
@@ -146,39 +148,145 @@ fn check_names_what_is_wrong() {
     assert!(!good && said.contains("123456"), "{said}");
 }
 
+/// README's and the issue's example, as it stands.
 #[test]
-fn the_issue_s_example_configuration_is_good() {
-    let example = json!({
-        "config": {
-            "controller": {"port": 4242, "interface": "127.0.0.1"},
-            "protocols": [
-                {"connector": "HTTP", "port": 8080, "interface": "0.0.0.0"},
-                {"connector": "RTMP", "port": 1935},
-                {"connector": "FLV"}, {"connector": "HTTPTS"}, {"connector": "MP4"}
-            ]
-        },
-        "streams": {"live": {"source": "push://127.0.0.1"}}
-    });
-    let (good, said) = check(&example);
-    assert!(good, "{said}");
+fn the_example_configuration_is_good() {
+    let example = r#"{"config":{"controller":{"port":4242,"interface":"127.0.0.1"},"protocols":[
+        {"connector":"HTTP","port":8080,"interface":"0.0.0.0"},{"connector":"RTMP","port":1935},
+        {"connector":"FLV"},{"connector":"HTTPTS"},{"connector":"MP4"}]},
+        "streams":{"live":{"source":"push://127.0.0.1"}}}"#;
+    let path = support::scratch("example").join("penstock.json");
+    std::fs::write(&path, example).expect("scratch is ours");
+    let said = run_penstock(&["check", "-c", &path.display().to_string()]);
+    assert!(said.contains("good") && said.contains("2 listeners"), "{said}");
+    // What is not there yet is named, with its place.
+    assert!(
+        said.contains("warning: ") && said.contains("penstock.json:1:25: config.controller:"),
+        "{said}"
+    );
+}
+
+/// Runs penstock to its end, which must be a success; everything it said.
+fn run_penstock(arguments: &[&str]) -> String {
+    let process = Process::start("penstock", std::process::Command::new(server::binary()).args(arguments));
+    process.succeed(WITHIN);
+    process.said()
 }
 
 #[test]
 fn help_and_version() {
-    let said = |argument: &str| {
-        run(
-            "penstock",
-            std::process::Command::new(server::binary()).arg(argument),
-            WITHIN,
-        )
-    };
-    let help = said("--help");
-    for verb in ["serve", "check", "demo"] {
-        assert!(help.contains(verb), "{help}");
+    let help = run_penstock(&["--help"]);
+    for words in ["Usage: penstock", "serve", "check", "demo", "--version"] {
+        assert!(help.contains(words), "{words:?} is not in\n{help}");
     }
-    let version = said("--version");
+    let help = run_penstock(&["serve", "--help"]);
+    assert!(help.contains("--config") && help.contains("penstock.json"), "{help}");
+    let version = run_penstock(&["--version"]);
     assert!(
-        version.starts_with("penstock ") && version.contains(env!("CARGO_PKG_VERSION")),
+        version.starts_with(concat!("penstock ", env!("CARGO_PKG_VERSION"))),
         "{version}"
     );
+    for fact in ["commit:", "changed:", "built:", "with:    rustc "] {
+        assert!(version.contains(fact), "{fact:?} is not in\n{version}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let nowhere = support::scratch("nowhere").join("penstock.json");
+    let mut command = std::process::Command::new(server::binary());
+    let process = Process::start("penstock", command.args(["serve", "-c"]).arg(&nowhere));
+    assert!(!process.wait_exit(WITHIN).success());
+    let said = process.said();
+    assert!(
+        said.contains(&nowhere.display().to_string()) && said.contains("no such file"),
+        "{said}"
+    );
+}
+
+/// What `cargo run --release -- demo` gives a newcomer: addresses that play, one to push to, and an end.
+#[test]
+fn demo_plays_and_stops() {
+    let mut command = std::process::Command::new(server::binary());
+    command.args(["demo", "--http-port", "0", "--rtmp-port", "0"]);
+    let demo = Process::start("penstock demo", &mut command);
+    let address = |end: &str| {
+        demo.wait(&format!("an address that ends with {end}"), WITHIN, |from, line| {
+            let is_it = |word: &&str| word.contains("://") && word.ends_with(end);
+            let word = line.split_whitespace().find(is_it).filter(|_| from == From::Stdout);
+            word.map(str::to_string)
+        })
+    };
+    demo.wait_words(&["Stop it with Ctrl-C"], WITHIN);
+    for end in ["/demo.flv", "/demo.ts", "/demo.mp4", "/play/demo"] {
+        let mut command = std::process::Command::new("ffprobe");
+        command.args([
+            "-v",
+            "error",
+            "-analyzeduration",
+            "1000000",
+            "-show_entries",
+            "stream=codec_name",
+        ]);
+        let codecs = run("ffprobe", command.arg(address(end)), WITHIN);
+        assert!(codecs.contains("h264") && codecs.contains("aac"), "{end}: {codecs}");
+    }
+    let publisher = push(&clips::NO_B_FRAMES.file(), &address("/app/live"), Times::Forever);
+    demo.wait_words(&["publisher accepted", "live"], WITHIN);
+    drop(publisher);
+    let asked = Instant::now();
+    demo.signal("INT");
+    let status = demo.wait_exit(WITHIN);
+    assert_eq!(status.code(), Some(0), "{}", demo.said());
+    assert!(asked.elapsed() <= END, "the end took {:?}", asked.elapsed());
+}
+
+/// A stream that nobody watches is taken in and no more; a feed is made for a viewer and goes some seconds after it.
+#[test]
+fn nothing_is_muxed_for_nobody() {
+    let server = Server::start(&server::config(2));
+    let _publisher = push(&clips::B_FRAMES.file(), &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_counters("a second of media", WITHIN, |counters| counters["frames_in"] > 60);
+    let counters = server.counters();
+    assert_eq!((counters["frames_muxed"], counters["feeds"]), (0, 0));
+    let mut viewer = wire::Wire::connect(server.http);
+    viewer.request("GET", "/live.flv", &[]);
+    assert_eq!(viewer.answer("GET").status, 200);
+    assert!(!viewer.read_at_least(1).is_empty());
+    let counters = server.counters();
+    assert!(counters["frames_muxed"] > 0);
+    assert_eq!((counters["feeds"], counters["viewers"]), (1, 1));
+    drop(viewer);
+    server.wait_counters("the feed's end", WITHIN, |counters| counters["feeds"] == 0);
+    let before = server.counters();
+    assert_eq!(before["viewers"], 0);
+    let later = before["frames_in"] + 25;
+    server.wait_counters("more media", WITHIN, |counters| counters["frames_in"] > later);
+    assert_eq!(server.counters()["frames_muxed"], before["frames_muxed"]);
+}
+
+/// Everybody who is there from the start has the same bytes to the end.
+#[test]
+fn three_hundred_viewers() {
+    const VIEWERS: usize = 300;
+    let server = Server::start(&server::config(2));
+    let sent = support::flv::tags(&std::fs::read(clips::SMALL.file()).expect("made by the call"));
+    let head = sent.partition_point(|tag| tag.time < 1_000);
+    // 1 s of media before the viewers come, 5 s in half that time while they watch.
+    let mut publisher = Publisher::start(server.rtmp, "live", 2);
+    publisher.send(&sent[..head]);
+    let viewers: Vec<_> = (0..VIEWERS)
+        .map(|_| wire::Recorder::start(server.http, "/live.flv", Path::new("/dev/null")))
+        .collect();
+    for viewer in &viewers {
+        assert_eq!(viewer.answer().status, 200);
+    }
+    assert_eq!(server.counters()["viewers"], VIEWERS as u64);
+    publisher.restart_clock();
+    publisher.send(&sent[head..]);
+    publisher.end();
+    let bytes: Vec<u64> = viewers.into_iter().map(wire::Recorder::finish).collect();
+    let media: usize = sent.iter().map(|tag| tag.body.len()).sum();
+    assert!(bytes[0] > media as u64, "{} bytes of {media}", bytes[0]);
+    assert!(bytes.iter().all(|count| *count == bytes[0]), "{bytes:?}");
 }

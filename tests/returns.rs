@@ -269,7 +269,9 @@ fn a_second_publisher_replaces_the_first() {
     let frames: usize = whole.tracks.iter().map(|track| track.frames.len()).sum();
     let (first, viewers) = begin(&server, &dir, &sent);
     // What the first one has sent is not what the second one's claim may overtake.
-    wait_counter(&server, "frames_in", |count| count == frames as u64);
+    server.wait_counters("the first part", PATIENCE, |counters| {
+        counters["frames_in"] == frames as u64
+    });
     let mut second = Publisher::start(server.rtmp, "live", PACE);
     let told = first.ended();
     assert!(told.iter().any(|code| code.starts_with("NetStream.")), "{told:?}");
@@ -279,18 +281,6 @@ fn a_second_publisher_replaces_the_first() {
         assert_joined(&got, &sent, &sent);
     }
     assert_eq!(server.counters()["publishers_replaced"], 1);
-}
-
-/// Asks again and again, as fast as the server answers.
-fn wait_counter(server: &Server, name: &str, is_there: impl Fn(u64) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let value = server.counters()[name];
-        if is_there(value) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{name} stays at {value}");
-    }
 }
 
 #[test]

@@ -147,6 +147,20 @@ impl Server {
         counters
     }
 
+    /// Asks for the counters again and again, at most ten times a second, until they are as wanted.
+    pub fn wait_counters(&self, what: &str, within: Duration, is_there: impl Fn(&BTreeMap<String, u64>) -> bool) {
+        let deadline = Instant::now() + within;
+        loop {
+            let counters = self.counters();
+            if is_there(&counters) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {within:?}: {counters:?}");
+            let ended = self.process.try_exit(Duration::from_millis(100));
+            assert_eq!(ended, None, "the server ended\n{}", self.process.said());
+        }
+    }
+
     /// Sends SIGTERM; gives the exit status and how long the end took.
     pub fn terminate(&self, within: Duration) -> (ExitStatus, Duration) {
         let asked = Instant::now();
