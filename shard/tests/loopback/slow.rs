@@ -74,6 +74,7 @@ fn a_reader_that_stops_is_moved(seal: Option<XorKey>, bytes: usize) {
             append(writer, number, bytes, 10);
         }
     });
+    world.await_on(0, |_, core| core.counters().cursors_joined.value() == 2);
     fast.read_until(|seen| seen.last == Some(9));
     advance(&world, &mut fast, 10..records, bytes);
     // Session bytes wait for the end of the record it stands in.
@@ -197,6 +198,8 @@ fn pages_that_a_stopped_reader_has_not_taken_survive_the_reuse_of_their_blocks()
     // Until blocks from the window on, so far as its claim allows, have been written in the place of those it was sent.
     while feed.evict_below() == 0 && feed.tail() < 7 * MIB {
         world.write(move |writer| append(writer, number, 250_000, 10));
+        // Both start at the first record.
+        world.await_on(0, |_, core| core.counters().cursors_joined.value() == 2);
         fast.read_until(|seen| seen.last == Some(number));
         punched += world.pool.punch_pending(usize::MAX).unwrap();
         number += 1;
@@ -205,14 +208,12 @@ fn pages_that_a_stopped_reader_has_not_taken_survive_the_reuse_of_their_blocks()
         world.counters[0].sendfiles.value() > 0 && punched > 0,
         "{punched} blocks"
     );
+    // Blocks are given back from the first on, and of that one it was sent everything and has read nothing. Whether it has
+    // been moved meanwhile depends on how much its socket takes.
     let taken = world.run(0, move |_, core| core.bytes_sent(conn));
-    assert!(
-        taken > punched as u64 * BLOCK_BYTES as u64,
-        "{taken} bytes are under way"
-    );
+    assert!(taken > BLOCK_BYTES as u64, "{taken} bytes are under way");
     stopped.read_until(|seen| seen.last == Some(number - 1));
-    // Whether it has fallen behind meanwhile depends on how much its socket took.
-    assert!(fast.seen.skips == 0 && stopped.seen.skips <= 1);
+    assert_eq!(fast.seen.skips, 0);
 }
 
 /// Rests of records are bounded for a shard: what does not fit is closed with a reason, and what is gone makes room.
