@@ -18,6 +18,9 @@ use penstock_proto::tag::amf0::Value;
 use super::flv::{AUDIO, SCRIPT, Tag, VIDEO};
 use super::wire::PATIENCE;
 
+/// No test's stream is longer.
+const PLAY: Duration = Duration::from_secs(60);
+
 /// A connection with its session, and what the server has said on it.
 struct Link {
     stream: TcpStream,
@@ -235,7 +238,7 @@ fn code(event: Event) -> Option<String> {
 
 /// A player that keeps every tag it is sent, in a thread of its own.
 pub struct Player {
-    thread: JoinHandle<Result<(Vec<Tag>, Vec<String>), String>>,
+    thread: JoinHandle<Link>,
 }
 
 impl Player {
@@ -247,24 +250,22 @@ impl Player {
         link.wait("NetStream.Play.Start", playing)
             .unwrap_or_else(|why| panic!("play {name}: {why}"));
         let thread = std::thread::spawn(move || {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while !link.closed {
-                if Instant::now() >= deadline {
-                    return Err("the stream does not end".to_string());
-                }
+            let deadline = Instant::now() + PLAY;
+            while !link.closed && Instant::now() < deadline {
                 link.listen(deadline);
             }
-            Ok((link.tags, link.events.into_iter().filter_map(code).collect()))
+            link
         });
         Player { thread }
     }
 
     /// Waits for the end, which the server must have announced; gives the tags.
     pub fn finish(self) -> Vec<Tag> {
-        let played = self.thread.join().expect("the player does not panic");
-        let (tags, codes) = played.unwrap_or_else(|why| panic!("player: {why}"));
+        let link = self.thread.join().expect("the player does not panic");
+        assert!(link.closed, "the stream does not end within {PLAY:?}");
+        let codes: Vec<String> = link.events.into_iter().filter_map(code).collect();
         let told = codes.iter().any(|code| code == "NetStream.Play.UnpublishNotify");
         assert!(told, "the end was not announced, only {codes:?}");
-        tags
+        link.tags
     }
 }
