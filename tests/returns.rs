@@ -311,6 +311,44 @@ fn a_second_publisher_replaces_the_first() {
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
 }
 
+/// Publishers who all want the name at once, from connections on both shards: one has it in the end, and plays.
+#[test]
+fn many_publishers_replace_each_other() {
+    const PUBLISHERS: u64 = 12;
+    let dir = support::scratch("many");
+    let server = patient(json!({"second_publisher": "replace"}));
+    let sent = part(clips::SMALL);
+    let rtmp = server.rtmp;
+    let starts: Vec<_> = (0..PUBLISHERS)
+        .map(|_| std::thread::spawn(move || Publisher::start(rtmp, "live", 100)))
+        .collect();
+    let publishers = starts
+        .into_iter()
+        .map(|start| start.join().expect("told that it may begin"));
+    let mut publishers: Vec<Publisher> = publishers.collect();
+    server.wait_counters("one of them", PATIENCE, |counters| {
+        (counters["publishers"], counters["publishers_replaced"]) == (1, PUBLISHERS - 1)
+    });
+    // Who was replaced sends to a closed connection.
+    let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
+    publishers
+        .iter_mut()
+        .for_each(|publisher| publisher.send(&sent[..head]));
+    let viewer = Recorder::start(server.http, "/live.ts", &dir.join("live.ts"));
+    assert_eq!(viewer.answer().status, 200);
+    publishers
+        .iter_mut()
+        .for_each(|publisher| publisher.send(&sent[head..]));
+    publishers.into_iter().for_each(Publisher::end);
+    let file = viewer.path.clone();
+    viewer.finish();
+    strict::assert_strict(&file);
+    if let Err(difference) = compare::compare(&tags::recording("sent", &sent), &read(&file), WHOLE) {
+        panic!("{}: {difference}", file.display());
+    }
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
 #[test]
 fn again_on_the_same_connection() {
     let dir = support::scratch("again");
