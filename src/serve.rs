@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use penstock_shard::executor::{self, Thread};
+use penstock_shard::executor::{self, Ended, Thread};
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
 use penstock_shard::shard::{self, Setup};
 use penstock_shard::sys::socket::{self, First};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
 use crate::app::{App, Port};
@@ -41,7 +41,10 @@ pub struct Server {
     pub addresses: Vec<(Protocol, SocketAddr)>,
     signals: Signals,
     housekeeping: JoinHandle<()>,
+    /// Shards are told to end.
     stopping: Arc<AtomicBool>,
+    /// They have ended.
+    stopped: Arc<AtomicBool>,
 }
 
 /// One listening address with a socket per shard.
@@ -87,8 +90,13 @@ impl Server {
             let thread = shard::start(setup, move |_| App::new(config, app, homes));
             threads.push(thread.context("cannot start a shard (io_uring must be allowed, kernel 6.1 or newer)")?);
         }
-        let stopping = Arc::new(AtomicBool::new(false));
-        let housekeeping = keep_house(pool.clone(), stopping.clone()).context("cannot start a thread")?;
+        let (stopping, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let watch = Watch {
+            shards: threads.iter().map(Thread::ended).collect(),
+            stopping: stopping.clone(),
+            signals: signals.handle(),
+        };
+        let housekeeping = keep_house(pool.clone(), watch, stopped.clone()).context("cannot start a thread")?;
         info!(
             shards,
             connections_max,
@@ -104,6 +112,7 @@ impl Server {
             signals,
             housekeeping,
             stopping,
+            stopped,
         })
     }
 
@@ -141,16 +150,25 @@ impl Server {
     /// Runs until a signal ends it, and ends cleanly.
     ///
     /// # Errors
-    /// A shard failed.
+    /// A shard failed; the others have been ended cleanly.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.wait_until_up()?;
+        let mut is_asked = false;
         for signal in self.signals.forever() {
             match signal {
                 SIGUSR1 => eprint!("{}", report(&self.counters, &self.pool)),
-                _ => break,
+                _ => {
+                    is_asked = true;
+                    break;
+                }
             }
         }
-        info!("stopping: viewers are ended cleanly");
+        self.stopping.store(true, Ordering::Release);
+        match is_asked {
+            true => info!("stopping: viewers are ended cleanly"),
+            // Streams at home on it, and viewers that it accepted, hang; the service manager starts us again.
+            false => error!("a shard has died: the process ends"),
+        }
         for number in 0..self.mesh.shards() {
             if self
                 .mesh
@@ -167,7 +185,7 @@ impl Server {
                 failed = Some(cause);
             }
         }
-        self.stopping.store(true, Ordering::Release);
+        self.stopped.store(true, Ordering::Release);
         self.housekeeping.thread().unpark();
         if self.housekeeping.join().is_err() {
             error!("the housekeeping thread failed");
@@ -175,16 +193,37 @@ impl Server {
         eprint!("{}", report(&self.counters, &self.pool));
         match failed {
             Some(cause) => Err(cause).context("a shard failed"),
+            None if !is_asked => bail!("a shard ended though nobody asked it to"),
             None => Ok(()),
         }
     }
 }
 
+/// What ends the process when a shard dies: half a server answers half of its viewers, and nobody is told.
+struct Watch {
+    shards: Vec<Ended>,
+    /// Shards are expected to end.
+    stopping: Arc<AtomicBool>,
+    /// Closing it ends [`Server::run`]'s wait for a signal.
+    signals: Handle,
+}
+
+impl Watch {
+    fn look(&self) {
+        // In this order: a shard that ends because it was told to has been told before.
+        let died = self.shards.iter().any(Ended::is_set);
+        if died && !self.stopping.load(Ordering::Acquire) {
+            self.signals.close();
+        }
+    }
+}
+
 /// Blocks that were sent by sendfile are punched out before they are used again: a file-system call of a third of a
-/// millisecond each, which no shard may make.
-fn keep_house(pool: Arc<Pool>, stopping: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+/// millisecond each, which no shard may make. And shards are watched.
+fn keep_house(pool: Arc<Pool>, watch: Watch, stopped: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
-        while !stopping.load(Ordering::Acquire) {
+        while !stopped.load(Ordering::Acquire) {
+            watch.look();
             if let Err(error) = pool.punch_pending(limits::PUNCHES_PER_ROUND) {
                 warn!(%error, "memory could not be given back");
             }
@@ -299,5 +338,39 @@ pub fn title(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "http",
         Protocol::Rtmp => "rtmp",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_dies_ends_the_wait_for_signals() {
+        let cpu = socket::allowed_cpus().unwrap()[0];
+        for stopping in [false, true] {
+            let signals = Signals::new([SIGUSR1]).unwrap();
+            let thread = executor::start("dies", cpu, || async { panic!("this panic is the test's") }).unwrap();
+            let watch = Watch {
+                shards: vec![thread.ended()],
+                stopping: Arc::new(AtomicBool::new(stopping)),
+                signals: signals.handle(),
+            };
+            assert!(thread.join().is_err());
+            watch.look();
+            assert_eq!(signals.is_closed(), !stopping);
+        }
+    }
+
+    #[test]
+    fn the_process_ends_with_an_error_when_nobody_asked_it_to() {
+        let text = r#"{"config":{"penstock":{"shards":1},"protocols":[{"connector":"HTTP","port":0,"interface":"127.0.0.1"}]}}"#;
+        let (config, _) = Config::parse(text, "test").unwrap();
+        let server = Server::start(config).unwrap();
+        server.wait_until_up().unwrap();
+        // What the watch does when a shard has died.
+        server.signals.handle().close();
+        let error = server.run().unwrap_err();
+        assert!(error.to_string().contains("nobody asked"), "{error:#}");
     }
 }

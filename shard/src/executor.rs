@@ -33,23 +33,39 @@ impl std::fmt::Debug for Thread {
 }
 
 impl Thread {
-    /// Whether it has ended.
+    /// Whether it has ended, be it by a panic.
     pub fn is_finished(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// For whoever watches the thread from another.
+    pub fn ended(&self) -> Ended {
+        Ended(self.ended.clone())
+    }
+
     /// Waits for the shard's end.
     pub fn join(self) -> io::Result<()> {
+        // A panic has said its words on its own thread.
         self.handle
             .join()
-            .map_err(|error| io::Error::other(error.to_string()))?
+            .map_err(|error| io::Error::other(format!("the thread died: {error}")))?
     }
 }
 
-/// Says that a thread has ended, also when it panics.
-struct EndsWhenDropped(Arc<AtomicBool>);
+/// Says whether a thread has ended.
+#[derive(Clone, Debug)]
+pub struct Ended(Arc<AtomicBool>);
 
-impl Drop for EndsWhenDropped {
+impl Ended {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Set at the end of its scope, on unwinding too.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
@@ -61,13 +77,13 @@ where
     F: Future<Output = io::Result<()>> + 'static,
 {
     let ended = Arc::new(AtomicBool::new(false));
-    let end = EndsWhenDropped(ended.clone());
+    let end = ended.clone();
     LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .spawn(move || async move {
-            let _end = end;
+            let _end = SetOnDrop(end);
             main().await
         })
         .map(|handle| Thread { handle, ended })
@@ -97,5 +113,27 @@ impl Sleep {
     pub async fn wait(&self) -> io::Result<()> {
         let read = self.file.read_at(0, size_of::<u64>()).await;
         read.map(|_| ()).map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_has_ended_and_says_so() {
+        let cpu = socket::allowed_cpus().unwrap()[0];
+        type Main = fn() -> io::Result<()>;
+        let cases: [(Main, bool); 3] = [
+            (|| Ok(()), true),
+            (|| Err(io::Error::other("no")), false),
+            (|| panic!("this panic is the test's"), false),
+        ];
+        for (main, is_ok) in cases {
+            let thread = start("test", cpu, move || async move { main() }).unwrap();
+            let ended = thread.ended();
+            assert_eq!(thread.join().is_ok(), is_ok);
+            assert!(ended.is_set());
+        }
     }
 }
