@@ -1,5 +1,6 @@
-//! The command line: `serve`, `check`, `demo`.
+//! The command line: `serve`, `check`, `demo`, `counters`.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, Protocol, Warning};
 use crate::names::StreamName;
 use crate::serve::{self, Server};
-use crate::{build, log};
+use crate::{build, counters, log};
 
 /// Live video delivery from one box to as many viewers as its NIC carries.
 #[derive(Debug, Parser)]
@@ -40,6 +41,12 @@ enum Command {
         #[arg(long, conflicts_with = "defaults")]
         reference: bool,
     },
+    /// Say what each counter means (SIGUSR1 prints their values; so does the end of the process).
+    Counters {
+        /// As a JSON array of objects with `name`, `kind` (`total` or `gauge`), `unit` and `help`.
+        #[arg(long)]
+        json: bool,
+    },
     /// Play a built-in clip as the stream `demo` and take pushes from this host as `live`.
     Demo {
         /// Port for HTTP viewers; 0 takes any that is free.
@@ -64,12 +71,27 @@ pub fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { config, .. } => Ok(check(&config)),
+        Command::Counters { json } => print_out(&if json {
+            counters::reference_json()
+        } else {
+            counters::reference()
+        }),
         Command::Demo { http_port, rtmp_port } => demo(http_port, rtmp_port),
     };
     result.unwrap_or_else(|error| {
         eprintln!("penstock: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn print_out(text: &str) -> anyhow::Result<ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// The configuration, with everything that is to be said about it printed; nothing when it is wrong.

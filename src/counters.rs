@@ -4,41 +4,81 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use penstock_shard::counters;
-use penstock_shard::counters::{Declaration, ShardCounters};
+use penstock_shard::counters::{Declaration, Kind, ShardCounters};
 use penstock_shard::pool::Pool;
 
 counters! {
     /// What one shard's sessions and streams count.
     pub struct AppCounters {
-        publishers: "publishers", "Publishers connected.";
-        publishers_accepted: "publishers", "Publishers accepted.";
-        publishers_refused_unknown: "publishers", "Publishers refused because no stream of that name is configured.";
-        publishers_refused_rule: "publishers", "Publishers refused by the stream's push rule (host or password).";
-        publishers_refused_busy: "publishers", "Publishers refused because the stream has one.";
-        publishers_refused_name: "publishers", "Publishers refused because the name is not a legal stream name.";
-        publishers_replaced: "publishers", "Publishers ended because another took over.";
-        publishers_moved: "publishers", "Publishers moved to their stream's home shard.";
-        names_sanitised: "names", "Stream names asked for that had characters deleted or letters lowered.";
-        streams: "streams", "Streams in memory, those waiting for their publisher's return among them.";
-        feeds: "feeds", "Packagings being made.";
-        viewers: "viewers", "Viewers that are being sent a stream.";
-        viewers_total: "viewers", "Viewers that were sent a stream.";
-        viewers_not_found: "viewers", "Viewers that asked for a stream that is not there.";
-        frames_in: "frames", "Frames taken into rings.";
-        frame_bytes_in: "bytes", "Payload of frames taken into rings.";
-        frames_muxed: "frames", "Frames given to muxers: zero while nobody watches.";
-        records_out: "records", "Records appended to feeds.";
-        frames_dropped_memory: "frames", "Frames dropped because the memory budget was used up: raise memory_bytes.";
-        frames_dropped_size: "frames", "Frames dropped because they, or the GOP they belong to, are larger than a ring keeps.";
-        frames_dropped_undecodable: "frames", "Frames dropped because one before them in their GOP was dropped.";
-        feeds_ended_memory: "feeds", "Feeds ended because the memory budget was used up: raise memory_bytes.";
-        feeds_ended_break: "feeds", "Feeds ended because what followed could not be expressed in their container.";
-        breaks: "breaks", "Breaks: changes of codec data, track set, publisher or time.";
-        bad_messages: "messages", "Media messages of publishers that could not be read and were skipped.";
-        http_requests: "requests", "HTTP requests.";
-        http_errors: "requests", "HTTP requests answered with an error.";
-        protocol_errors: "connections", "Connections ended because the peer broke the protocol.";
+        publishers: Gauge "publishers", "Publishers connected.";
+        publishers_accepted: Total "publishers", "Publishers accepted.";
+        publishers_refused_unknown: Total "publishers", "Publishers refused because no stream of that name is configured.";
+        publishers_refused_rule: Total "publishers", "Publishers refused by the stream's push rule (host or password).";
+        publishers_refused_busy: Total "publishers", "Publishers refused because the stream has one.";
+        publishers_refused_name: Total "publishers", "Publishers refused because the name is not a legal stream name.";
+        publishers_replaced: Total "publishers", "Publishers ended because another took over.";
+        publishers_moved: Total "publishers", "Publishers moved to their stream's home shard.";
+        names_sanitised: Total "names", "Stream names asked for that had characters deleted or letters lowered.";
+        streams: Gauge "streams", "Streams in memory, those waiting for their publisher's return among them.";
+        feeds: Gauge "feeds", "Packagings being made.";
+        viewers: Gauge "viewers", "Viewers that are being sent a stream.";
+        viewers_total: Total "viewers", "Viewers that were sent a stream.";
+        viewers_not_found: Total "viewers", "Viewers that asked for a stream that is not there.";
+        frames_in: Total "frames", "Frames taken into rings.";
+        frame_bytes_in: Total "bytes", "Payload of frames taken into rings.";
+        frames_muxed: Total "frames", "Frames given to muxers: zero while nobody watches.";
+        records_out: Total "records", "Records appended to feeds.";
+        frames_dropped_memory: Total "frames", "Frames dropped because the memory budget was used up: raise memory_bytes.";
+        frames_dropped_size: Total "frames", "Frames dropped because they, or the GOP they belong to, are larger than a ring keeps.";
+        frames_dropped_undecodable: Total "frames", "Frames dropped because one before them in their GOP was dropped.";
+        feeds_ended_memory: Total "feeds", "Feeds ended because the memory budget was used up: raise memory_bytes.";
+        feeds_ended_break: Total "feeds", "Feeds ended because what followed could not be expressed in their container.";
+        breaks: Total "breaks", "Breaks: changes of codec data, track set, publisher or time.";
+        bad_messages: Total "messages", "Media messages of publishers that could not be read and were skipped.";
+        http_requests: Total "requests", "HTTP requests.";
+        http_errors: Total "requests", "HTTP requests answered with an error.";
+        protocol_errors: Total "connections", "Connections ended because the peer broke the protocol.";
     }
+}
+
+/// What the memory pool says of itself, in the order of [`report`].
+const POOL: &[Declaration] = &[
+    Declaration {
+        name: "memory_blocks",
+        kind: Kind::Gauge,
+        unit: "blocks",
+        help: "Blocks of 256 KiB in the memory budget.",
+    },
+    Declaration {
+        name: "memory_blocks_used",
+        kind: Kind::Gauge,
+        unit: "blocks",
+        help: "Blocks of the memory budget in use by rings and feeds, or waiting to be cleaned.",
+    },
+];
+
+/// Every counter, in the order in which they are reported.
+pub fn declared() -> impl Iterator<Item = &'static Declaration> {
+    [ShardCounters::DECLARED, AppCounters::DECLARED, POOL]
+        .into_iter()
+        .flatten()
+}
+
+/// Every counter as the operator reads it: a line of name, kind and unit, and one of what it means.
+pub fn reference() -> String {
+    let mut out = String::new();
+    for Declaration { name, kind, unit, help } in declared() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name} ({}, {unit})\n    {help}", kind.name());
+    }
+    out
+}
+
+/// As [`reference`], as a JSON array of objects with `name`, `kind`, `unit` and `help`.
+pub fn reference_json() -> String {
+    let line = |Declaration { name, kind, unit, help }: &Declaration| serde_json::json!({ "name": name, "kind": kind.name(), "unit": unit, "help": help });
+    let lines: Vec<_> = declared().map(line).collect();
+    format!("{:#}\n", serde_json::Value::Array(lines))
 }
 
 /// All counters of one shard.
@@ -66,7 +106,72 @@ pub fn report(sets: &[ShardSet], pool: &Pool) -> String {
     table(ShardCounters::DECLARED, &|set| set.shard.values());
     table(AppCounters::DECLARED, &|set| set.app.values());
     let usage = pool.usage();
-    let _ = writeln!(out, "counter memory_blocks {}", usage.blocks);
-    let _ = writeln!(out, "counter memory_blocks_used {}", usage.used);
+    for (declaration, value) in POOL.iter().zip([usage.blocks, usage.used]) {
+        let _ = writeln!(out, "counter {} {value}", declaration.name);
+    }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reported_is_what_is_declared() {
+        let pool = Pool::create(penstock_shard::pool::limits::BUDGET_BYTES_MIN).unwrap();
+        let sets = [ShardSet::default(), ShardSet::default()];
+        for (set, viewers) in sets.iter().zip([3, 4]) {
+            set.app.viewers.add(viewers);
+        }
+        let report = report(&sets, &pool);
+        let names: Vec<_> = report.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        let declared: Vec<_> = declared().map(|declaration| declaration.name).collect();
+        assert_eq!(names, declared);
+        let blocks = format!("counter memory_blocks {}\n", pool.usage().blocks);
+        assert!(
+            report.contains("counter viewers 7\n") && report.contains(&blocks),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn every_counter_says_what_it_is_and_once() {
+        let mut names = std::collections::HashSet::new();
+        for Declaration { name, kind, unit, help } in declared() {
+            assert!(names.insert(name), "{name}");
+            assert!(!unit.is_empty() && help.ends_with('.'), "{name}");
+            assert!(!name.ends_with("_total") || *kind == Kind::Total, "{name}");
+        }
+        let gauges = declared().filter(|declaration| declaration.kind == Kind::Gauge);
+        let gauges: Vec<_> = gauges.map(|declaration| declaration.name).collect();
+        let expected = [
+            "connections_open",
+            "publishers",
+            "streams",
+            "feeds",
+            "viewers",
+            "memory_blocks",
+            "memory_blocks_used",
+        ];
+        assert_eq!(gauges, expected);
+    }
+
+    #[test]
+    fn the_reference_has_every_counter_in_both_forms() {
+        let json: serde_json::Value = serde_json::from_str(&reference_json()).unwrap();
+        let lines = json.as_array().unwrap();
+        assert_eq!(lines.len(), declared().count());
+        let text = reference();
+        for (declaration, line) in declared().zip(lines) {
+            assert_eq!(line["name"], declaration.name);
+            assert_eq!(line["help"], declaration.help);
+            let head = format!(
+                "{} ({}, {})\n",
+                declaration.name,
+                line["kind"].as_str().unwrap(),
+                declaration.unit
+            );
+            assert!(text.contains(&head), "{head}");
+        }
+    }
 }

@@ -174,9 +174,45 @@ fn run_penstock(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn every_counter_is_explained() {
+    let said = |arguments: &[&str]| {
+        run(
+            "penstock",
+            std::process::Command::new(server::binary()).args(arguments),
+            WITHIN,
+        )
+    };
+    let lines: serde_json::Value = serde_json::from_str(&said(&["counters", "--json"])).unwrap();
+    let kind = |name: &str| {
+        lines
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|line| line["name"] == name)
+            .unwrap()["kind"]
+            .clone()
+    };
+    assert_eq!(
+        (kind("viewers"), kind("viewers_total")),
+        ("gauge".into(), "total".into())
+    );
+    assert!(said(&["counters"]).contains("bytes_sent (total, bytes)"));
+    let server = server::Server::start(&server::config(1));
+    let reported: Vec<_> = server.counters().into_keys().collect();
+    let mut declared: Vec<_> = lines
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["name"].as_str().unwrap())
+        .collect();
+    declared.sort_unstable();
+    assert_eq!(reported, declared);
+}
+
+#[test]
 fn help_and_version() {
     let help = run_penstock(&["--help"]);
-    for words in ["Usage: penstock", "serve", "check", "demo", "--version"] {
+    for words in ["Usage: penstock", "serve", "check", "demo", "counters", "--version"] {
         assert!(help.contains(words), "{words:?} is not in\n{help}");
     }
     let help = run_penstock(&["serve", "--help"]);

@@ -25,18 +25,37 @@ impl Counter {
     }
 }
 
+/// How a value moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Counts up from the process's start.
+    Total,
+    /// How many there are: rises and falls.
+    Gauge,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Total => "total",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
 /// What the operator is told about a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Declaration {
     pub name: &'static str,
+    pub kind: Kind,
     pub unit: &'static str,
     pub help: &'static str,
 }
 
-/// Declares a struct of [`Counter`]s with their declarations: `field: "unit", "line for the operator";`.
+/// Declares a struct of [`Counter`]s with their declarations: `field: Total "unit", "line for the operator";`, or `Gauge`.
 #[macro_export]
 macro_rules! counters {
-    ($(#[$attribute:meta])* pub struct $name:ident { $($field:ident: $unit:literal, $help:literal;)* }) => {
+    ($(#[$attribute:meta])* pub struct $name:ident { $($field:ident: $kind:ident $unit:literal, $help:literal;)* }) => {
         $(#[$attribute])*
         #[derive(Debug, Default)]
         pub struct $name { $(#[doc = $help] pub $field: $crate::counters::Counter,)* }
@@ -44,7 +63,7 @@ macro_rules! counters {
         impl $name {
             /// In the order of [`Self::values`].
             pub const DECLARED: &'static [$crate::counters::Declaration] = &[$($crate::counters::Declaration {
-                name: stringify!($field), unit: $unit, help: $help,
+                name: stringify!($field), kind: $crate::counters::Kind::$kind, unit: $unit, help: $help,
             },)*];
 
             pub fn values(&self) -> Vec<u64> {
@@ -57,30 +76,30 @@ macro_rules! counters {
 counters! {
     /// What one shard counts about sockets and fan-out, whatever the bytes mean.
     pub struct ShardCounters {
-        connections_accepted: "connections", "Connections accepted.";
-        connections_open: "connections", "Connections open.";
-        connections_refused_full: "connections", "Connections closed at accept because the table was full: raise connections_max or LimitNOFILE.";
-        connections_moved_in: "connections", "Connections taken over from another shard.";
-        accept_errors: "errors", "Accepts that failed, most likely for want of descriptors.";
-        bytes_received: "bytes", "Bytes received from peers.";
-        receive_buffers_short: "times", "Times a receive had to wait for a buffer.";
-        sends: "sends", "Sends issued through the ring.";
-        sendfiles: "sends", "Large sends issued as sendfile.";
-        sends_full: "sends", "Sends that found the socket full, wholly or partly.";
-        bytes_sent: "bytes", "Bytes that sockets took.";
-        bytes_sent_own: "bytes", "Bytes sent that were a session's own, not a feed's.";
-        kernel_entries: "entries", "Passes of the shard's loop that entered the kernel.";
-        parks: "times", "Times the shard went to sleep.";
-        turns: "turns", "Fan-out turns completed.";
-        turn_cpu_micros: "µs", "CPU time of fan-out turns.";
-        cursors_joined: "cursors", "Viewers that started at a join point.";
-        cursors_skipped: "skips", "Times a slow viewer was moved to the newest join point.";
-        cursors_closed_lag: "connections", "Viewers closed because they were too slow to be moved.";
-        cursors_closed_evicted: "connections", "Viewers closed because what they held back exceeded the feed's cap.";
-        connections_closed_own: "connections", "Connections closed because they did not read our answers.";
-        doorbells: "doorbells", "Wake-ups sent to other shards.";
-        doorbells_failed: "doorbells", "Wake-ups that another shard's ring did not take.";
-        messages_refused: "messages", "Messages that another shard's full inbox refused.";
+        connections_accepted: Total "connections", "Connections accepted.";
+        connections_open: Gauge "connections", "Connections open.";
+        connections_refused_full: Total "connections", "Connections closed at accept because the table was full: raise connections_max or LimitNOFILE.";
+        connections_moved_in: Total "connections", "Connections taken over from another shard.";
+        accept_errors: Total "errors", "Accepts that failed, most likely for want of descriptors.";
+        bytes_received: Total "bytes", "Bytes received from peers.";
+        receive_buffers_short: Total "times", "Times a receive had to wait for a buffer.";
+        sends: Total "sends", "Sends issued through the ring.";
+        sendfiles: Total "sends", "Large sends issued as sendfile.";
+        sends_full: Total "sends", "Sends that found the socket full, wholly or partly.";
+        bytes_sent: Total "bytes", "Bytes that sockets took.";
+        bytes_sent_own: Total "bytes", "Bytes sent that were a session's own, not a feed's.";
+        kernel_entries: Total "entries", "Passes of the shard's loop that entered the kernel.";
+        parks: Total "times", "Times the shard went to sleep.";
+        turns: Total "turns", "Fan-out turns completed.";
+        turn_cpu_micros: Total "µs", "CPU time of fan-out turns.";
+        cursors_joined: Total "cursors", "Viewers that started at a join point.";
+        cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";
+        cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
+        cursors_closed_evicted: Total "connections", "Viewers closed because what they held back exceeded the feed's cap.";
+        connections_closed_own: Total "connections", "Connections closed because they did not read our answers.";
+        doorbells: Total "doorbells", "Wake-ups sent to other shards.";
+        doorbells_failed: Total "doorbells", "Wake-ups that another shard's ring did not take.";
+        messages_refused: Total "messages", "Messages that another shard's full inbox refused.";
     }
 }
 
@@ -106,5 +125,7 @@ mod tests {
                 .iter()
                 .all(|d| d.help.ends_with('.') && !d.unit.is_empty())
         );
+        assert_eq!(ShardCounters::DECLARED[at("connections_open")].kind, Kind::Gauge);
+        assert_eq!(ShardCounters::DECLARED[at("connections_accepted")].kind, Kind::Total);
     }
 }
