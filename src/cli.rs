@@ -78,6 +78,7 @@ pub fn main() -> ExitCode {
         }),
         Command::Demo { http_port, rtmp_port } => demo(http_port, rtmp_port),
     };
+    log::flush();
     result.unwrap_or_else(|error| {
         eprintln!("penstock: {error:#}");
         ExitCode::FAILURE
