@@ -149,6 +149,9 @@ impl App {
                     info!(peer = %address, %error, "RTMP peer broke the protocol");
                     self.rtmp_drain(core, conn, address, peer);
                     peer.pending.clear();
+                    if let Role::Publishing { place, .. } = peer.role {
+                        self.flush_stream(core, place);
+                    }
                     return core.finish(conn);
                 }
             };
