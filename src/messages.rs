@@ -91,10 +91,11 @@ pub enum Opening {
     Feed {
         home: ShardId,
         feed: Arc<Feed>,
-        bytes_per_second: u64,
     },
     /// The stream is there.
-    There { home: ShardId },
+    There {
+        home: ShardId,
+    },
     /// No such stream, or not here.
     NotThere,
     /// There is no memory for another feed, or too many wait.

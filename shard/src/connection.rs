@@ -5,6 +5,8 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::limits;
+
 /// Names one connection of one shard; stale once it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
@@ -151,6 +153,8 @@ pub(crate) struct Connection {
     pub looked_at: u64,
     /// Bytes its socket took.
     pub bytes_sent: u64,
+    /// Unsent bytes at which its socket counts as full.
+    pub low_water: u32,
 }
 
 /// The slab. Places are reused last in, first out; generations make names unique.
@@ -214,6 +218,7 @@ impl Connections {
             deadline: u64::MAX,
             looked_at: u64::MAX,
             bytes_sent: 0,
+            low_water: limits::NOT_SENT_BYTES_MIN,
         }));
         Some(ConnId { index, generation })
     }

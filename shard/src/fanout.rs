@@ -13,17 +13,17 @@
 //! - A socket that is full has a poll armed and is visited only to be counted.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
-use crate::core::{Core, End, Event, FeedId, Operation, failed};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
+use crate::core::{Core, End, Event, FeedId};
 use crate::feed::Feed;
 use crate::limits;
 use crate::mesh::ShardId;
-use crate::sys::{clock, socket};
+use crate::sys::clock;
 
 mod sealed;
+mod send;
 
 /// How long a feed's bytes may be held back to be sent in larger pieces (DESIGN.md 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,27 @@ struct LocalFeed {
     rotation: usize,
     /// Counts arrivals, departures and jumps of cursors.
     changes: u64,
+    /// Unsent bytes at which a viewer's socket counts as full; grows with the feed's rate.
     low_water: u32,
+    /// When and at which head the rate was measured last.
+    measured: (u64, u64),
+}
+
+impl LocalFeed {
+    /// Sockets take what one turn brings at the feed's rate, and half as much again (DESIGN.md 4.4). A rate that falls
+    /// leaves them as they are.
+    fn measure(&mut self, now: u64) {
+        let (since, from) = self.measured;
+        let elapsed = now.saturating_sub(since);
+        if elapsed < limits::RATE_MICROS {
+            return;
+        }
+        let head = self.feed.head();
+        let turn = (head - from) * PAUSES[self.class as usize].1 / elapsed;
+        let wanted = (turn + turn / 2).min(u64::from(limits::NOT_SENT_BYTES_MAX)) as u32;
+        self.low_water = self.low_water.max(wanted);
+        self.measured = (now, head);
+    }
 }
 
 /// When a class may have its next turn.
@@ -193,10 +213,11 @@ impl FanOut {
     }
 
     /// Who comes and goes while a visit runs changes neither whom it meets nor in which order.
-    fn begin_visit(&mut self, feed: u32) {
+    fn begin_visit(&mut self, feed: u32, now: u64) {
         let (Some(turn), Some(Some(local))) = (self.turn.as_mut(), self.feeds.get_mut(feed as usize)) else {
             return;
         };
+        local.measure(now);
         local.rotation = (local.rotation + 1).checked_rem(local.cursors.len()).unwrap_or(0);
         let (before, from) = local.cursors.split_at(local.rotation);
         self.order.clear();
@@ -241,8 +262,9 @@ enum Step {
 impl<M> Core<M> {
     /// Makes `feed` known to this shard. Its cursors are served in the pace of `class`.
     pub fn open_feed(&mut self, feed: Arc<Feed>, class: Class) -> FeedId {
+        let head = feed.head();
         let local = LocalFeed {
-            seen: feed.head(),
+            seen: head,
             feed,
             class,
             cursors: Vec::new(),
@@ -250,6 +272,7 @@ impl<M> Core<M> {
             rotation: 0,
             changes: 0,
             low_water: limits::NOT_SENT_BYTES_MIN,
+            measured: (self.now, head),
         };
         let number = match self.fanout.free.pop() {
             Some(number) => {
@@ -286,19 +309,6 @@ impl<M> Core<M> {
         self.fanout.local(id.0).map_or(0, |local| local.cursors.len())
     }
 
-    /// Bytes per second of the feed: how much a socket should hold between two turns (DESIGN.md 4.4).
-    pub fn set_feed_rate(&mut self, id: FeedId, bytes_per_second: u64) {
-        let Some(local) = self.fanout.local_mut(id.0) else {
-            return;
-        };
-        let turn = bytes_per_second * PAUSES[local.class as usize].1 / 1_000_000;
-        let wanted = (turn + turn / 2).clamp(
-            u64::from(limits::NOT_SENT_BYTES_MIN),
-            u64::from(limits::NOT_SENT_BYTES_MAX),
-        );
-        local.low_water = wanted as u32;
-    }
-
     /// Puts a viewer at the newest join point of the feed, behind whatever the session has sent so far. It is served at
     /// once; if there is no join point yet, as soon as there is one.
     pub fn join(&mut self, id: ConnId, feed: FeedId) {
@@ -312,10 +322,6 @@ impl<M> Core<M> {
         };
         if connection.life != Life::Open {
             return;
-        }
-        if local.low_water > limits::NOT_SENT_BYTES_MIN {
-            // A socket that keeps the smaller value only sends more often.
-            let _ = socket::set_not_sent_low_water(&connection.fd, local.low_water);
         }
         if local.cursors.is_empty() {
             local.feed.subscribe(shard);
@@ -521,7 +527,7 @@ impl<M> Core<M> {
             let turn = self.fanout.turn.as_mut()?;
             let Some(visit) = turn.visit.as_mut() else {
                 let feed = turn.feeds.pop()?;
-                self.fanout.begin_visit(feed);
+                self.fanout.begin_visit(feed, self.now);
                 continue;
             };
             let (feed, index) = (visit.feed, self.fanout.order.get(visit.visited).copied());
@@ -571,361 +577,6 @@ impl<M> Core<M> {
         } else {
             self.publish_released(visit.feed);
         }
-    }
-
-    /// Sends the next piece of what this connection has to send.
-    fn step(&mut self, id: ConnId) -> Step {
-        let Some(connection) = self.connections.get(id) else {
-            return Step::Idle;
-        };
-        if connection.writable_armed || connection.in_flight != InFlight::Nothing {
-            return Step::Idle;
-        }
-        if let Wrap::Sealed(_) = connection.wrap {
-            return self.step_sealed(id);
-        }
-        match self.next_piece(id) {
-            Piece::Own => self.queue_own(id),
-            Piece::Range => self.queue_range(id),
-            Piece::Nothing => self.nothing_left(id),
-        }
-    }
-
-    /// What is to be sent next, moving the cursor as far as that needs.
-    fn next_piece(&mut self, id: ConnId) -> Piece {
-        let Some(connection) = self.connections.get(id) else {
-            return Piece::Nothing;
-        };
-        let Some(cursor) = &connection.cursor else {
-            return if connection.own.unsent().is_empty() {
-                Piece::Nothing
-            } else {
-                Piece::Own
-            };
-        };
-        if !cursor.is_on_boundary() {
-            let tail = self.fanout.local(cursor.feed).map_or(0, |local| local.feed.tail());
-            if cursor.position >= tail {
-                return Piece::Range;
-            }
-            return match self.copy_rest(id) {
-                true => self.piece_after_jump(id),
-                false => Piece::Nothing,
-            };
-        }
-        if !connection.own.unsent().is_empty() {
-            return Piece::Own;
-        }
-        self.extend_range(id)
-    }
-
-    /// On a boundary, with no session bytes: the next range, a skip, or nothing.
-    fn extend_range(&mut self, id: ConnId) -> Piece {
-        let Some(cursor) = self.connections.get(id).and_then(|c| c.cursor.as_ref()) else {
-            return Piece::Nothing;
-        };
-        let position = cursor.position;
-        let Some(local) = self.fanout.local(cursor.feed) else {
-            return Piece::Nothing;
-        };
-        if position == WAITING {
-            return match self.start_cursor(id) {
-                true => self.piece_after_jump(id),
-                false => Piece::Nothing,
-            };
-        }
-        if position < local.feed.tail() {
-            let feed = local.feed.clone();
-            return self.skip(id, &feed);
-        }
-        let head = local.feed.head();
-        if position >= head {
-            return Piece::Nothing;
-        }
-        let end = if head - position <= limits::RANGE_BYTES {
-            head
-        } else {
-            range_end(&local.feed, position)
-        };
-        if let Some(cursor) = self.connections.get_mut(id).and_then(|c| c.cursor.as_mut()) {
-            cursor.end = end;
-        }
-        Piece::Range
-    }
-
-    /// Moves a viewer that fell behind, and stands on a boundary, to the newest join point.
-    fn skip(&mut self, id: ConnId, feed: &Arc<Feed>) -> Piece {
-        let mut header = std::mem::take(&mut self.fanout.scratch);
-        let shard = self.id.index();
-        let join = loop {
-            match feed.skip_newest(&mut header) {
-                Some(join) if feed.claim(shard, join.position).is_err() => {}
-                join => break join,
-            }
-        };
-        if let Some(join) = join {
-            self.set_cursor(id, join.position, join.position);
-            self.counters.cursors_skipped.add(1);
-            self.send(id, &header);
-        } else {
-            self.set_cursor(id, WAITING, WAITING);
-        }
-        self.fanout.scratch = header;
-        match join {
-            Some(_) => self.piece_after_jump(id),
-            None => Piece::Nothing,
-        }
-    }
-
-    /// On a boundary that it was put on: session bytes (a header, a rest), or, when there are none, what follows.
-    fn piece_after_jump(&mut self, id: ConnId) -> Piece {
-        match self.connections.get(id) {
-            Some(connection) if connection.own.unsent().is_empty() => self.extend_range(id),
-            Some(_) => Piece::Own,
-            None => Piece::Nothing,
-        }
-    }
-
-    /// A viewer inside a record that is leaving the feed gets the rest of that record as a copy, and then stands on its
-    /// end; false when there is no room for the copy, and the viewer is closed. What was queued behind the record and not
-    /// begun is forgotten.
-    fn copy_rest(&mut self, id: ConnId) -> bool {
-        let Some(feed) = self.cursor_feed(id) else { return false };
-        let Some(connection) = self.connections.get_mut(id) else {
-            return false;
-        };
-        let Some(cursor) = connection.cursor.as_mut() else {
-            return false;
-        };
-        // Its own record is known as long as it is claimed.
-        match feed.record_at(cursor.position) {
-            Some(record) if record.start == cursor.position => cursor.end = record.start,
-            Some(record) => cursor.end = record.end,
-            None => {}
-        }
-        let bytes = (cursor.end - cursor.position) as usize;
-        if bytes == 0 {
-            return true;
-        }
-        debug_assert_eq!(connection.own.rest, 0, "a rest is sent before another record begins");
-        let mut rest = std::mem::take(&mut self.fanout.scratch);
-        rest.clear();
-        rest.resize(bytes, 0);
-        let allowed = self.fanout.rest_bytes + bytes <= limits::REST_BYTES_MAX;
-        if allowed && feed.copy_out(cursor.position, &mut rest) {
-            cursor.position = cursor.end;
-            rest.extend_from_slice(connection.own.unsent());
-            std::mem::swap(&mut connection.own.bytes, &mut rest);
-            connection.own.sent = 0;
-            connection.own.rest = bytes;
-            self.fanout.rest_bytes += bytes;
-            self.fanout.scratch = rest;
-            return true;
-        }
-        self.fanout.scratch = rest;
-        self.counters.cursors_closed_lag.add(1);
-        self.end(id, End::Lagged);
-        false
-    }
-
-    fn queue_own(&mut self, id: ConnId) -> Step {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        let unsent = connection.own.unsent();
-        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
-        connection.in_flight = InFlight::Own { bytes };
-        self.queue_send(id, address, bytes)
-    }
-
-    fn queue_range(&mut self, id: ConnId) -> Step {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        let Some(cursor) = connection.cursor.as_ref() else {
-            return Step::Idle;
-        };
-        let Some(local) = self.fanout.local(cursor.feed) else {
-            return Step::Idle;
-        };
-        let position = cursor.position;
-        let span = local.feed.span(self.id.index(), position, cursor.end);
-        if span.len >= limits::SENDFILE_BYTES {
-            local.feed.mark_sendfile(position);
-            let result = socket::sendfile(connection.fd.as_fd(), self.pool.fd(), span.file_offset, span.len);
-            self.counters.sendfiles.add(1);
-            let taken = result.or_else(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => Ok(0),
-                _ => Err(error),
-            });
-            return match taken {
-                Ok(taken) => self.sent(id, InFlight::Feed { bytes: span.len as u32 }, taken as u32),
-                Err(error) => {
-                    self.end(id, failed_send(&error));
-                    Step::Idle
-                }
-            };
-        }
-        connection.in_flight = InFlight::Feed { bytes: span.len as u32 };
-        self.queue_send(id, span.address, span.len as u32)
-    }
-
-    fn queue_send(&mut self, id: ConnId, address: u64, bytes: u32) -> Step {
-        debug_assert!(bytes > 0);
-        self.counters.sends.add(1);
-        match self
-            .uring
-            .send(id.index, address, bytes, Operation::Send.of_connection(id))
-        {
-            Ok(()) => Step::Queued,
-            Err(error) => {
-                if let Some(connection) = self.connections.get_mut(id) {
-                    connection.in_flight = InFlight::Nothing;
-                }
-                self.end(id, failed(&error));
-                Step::Idle
-            }
-        }
-    }
-
-    /// A send of the ring has completed.
-    pub(crate) fn send_completed(&mut self, id: ConnId, result: i32) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let carried = std::mem::replace(&mut connection.in_flight, InFlight::Nothing);
-        if result < 0 && -result != libc::EAGAIN {
-            return self.end(id, failed_send(&std::io::Error::from_raw_os_error(-result)));
-        }
-        if let Step::Again = self.sent(id, carried, result.max(0) as u32) {
-            self.make_urgent(id);
-        }
-    }
-
-    /// The socket took `taken` of what `carried` held: the place moves on, a full socket is polled.
-    fn sent(&mut self, id: ConnId, carried: InFlight, taken: u32) -> Step {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        connection.bytes_sent += u64::from(taken);
-        self.counters.bytes_sent.add(u64::from(taken));
-        let asked = match carried {
-            InFlight::Nothing => 0,
-            InFlight::Own { bytes } => {
-                self.counters.bytes_sent_own.add(u64::from(taken));
-                connection.own.sent += taken as usize;
-                self.settle_own(id);
-                bytes
-            }
-            InFlight::Feed { bytes } => {
-                if let Some(cursor) = connection.cursor.as_mut() {
-                    cursor.position += u64::from(taken);
-                    debug_assert!(cursor.position <= cursor.end);
-                }
-                bytes
-            }
-            InFlight::Sealed { bytes } => {
-                if let Wrap::Sealed(sealed) = &mut connection.wrap {
-                    sealed.sent += taken as usize;
-                }
-                bytes
-            }
-        };
-        if taken >= asked {
-            return Step::Again;
-        }
-        self.counters.sends_full.add(1);
-        self.arm_writable(id);
-        Step::Idle
-    }
-
-    /// Session bytes that are all sent give their buffer back.
-    fn settle_own(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        if connection.own.unsent().is_empty() {
-            let own = std::mem::take(&mut connection.own);
-            self.spare_own(own.bytes, own.rest);
-        }
-    }
-
-    fn arm_writable(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        match self
-            .uring
-            .poll_writable(id.index, Operation::Writable.of_connection(id))
-        {
-            Ok(()) => connection.writable_armed = true,
-            Err(error) => self.end(id, failed(&error)),
-        }
-    }
-
-    /// The socket can take bytes again.
-    pub(crate) fn writable(&mut self, id: ConnId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.writable_armed = false;
-            self.make_urgent(id);
-        }
-    }
-
-    /// Everything is sent: a connection that is being ended is told so, a viewer of an ended feed has seen it all.
-    fn nothing_left(&mut self, id: ConnId) -> Step {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        if connection.life == Life::Flushing {
-            connection.life = Life::Draining;
-            // Not armed: the peer has ended its side already.
-            let is_peer_there = connection.receive_armed;
-            match socket::shutdown_write(connection.fd.as_fd()) {
-                Ok(()) if is_peer_there => {}
-                Ok(()) => self.end(id, End::Finished),
-                Err(_) => self.end(id, End::Peer),
-            }
-            return Step::Idle;
-        }
-        let Some(cursor) = connection.cursor.as_ref() else {
-            return Step::Idle;
-        };
-        let (feed, position) = (cursor.feed, cursor.position);
-        let at_end = self
-            .fanout
-            .local(feed)
-            .is_some_and(|local| local.feed.is_ended() && (position == WAITING || position >= local.feed.head()));
-        if at_end {
-            self.leave_feed(id);
-            self.events.push_back(Event::ReachedEnd(id));
-        }
-        Step::Idle
-    }
-}
-
-/// See [`Core::next_piece`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    Own,
-    Range,
-    Nothing,
-}
-
-/// The end of a range that begins at `position` and is about [`limits::RANGE_BYTES`] long: the last boundary within, or
-/// the end of the one record that is longer.
-fn range_end(feed: &Feed, position: u64) -> u64 {
-    match feed.boundary_before(position + limits::RANGE_BYTES) {
-        Some(boundary) if boundary > position => boundary,
-        _ => feed
-            .record_at(position)
-            .map_or_else(|| feed.head(), |record| record.end),
-    }
-}
-
-fn failed_send(error: &std::io::Error) -> End {
-    match error.raw_os_error() {
-        Some(libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT) => End::Peer,
-        _ => failed(error),
     }
 }
 

@@ -33,6 +33,9 @@ pub const NOT_SENT_BYTES_MIN: u32 = 64 * 1024;
 /// Ceiling of it: beyond, a stopped reader swallows memory.
 pub const NOT_SENT_BYTES_MAX: u32 = 2 * 1024 * 1024;
 
+/// How long a feed's rate is measured for it: a GOP or two, so that keyframes are not taken for the rate.
+pub const RATE_MICROS: u64 = 4_000_000;
+
 /// Sends in one kernel entry: 1,000 of them froze a core for 9-23 ms (DESIGN.md 4.3).
 pub const SLICE_SENDS: usize = 128;
 /// A slice also ends after so much time.

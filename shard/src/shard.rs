@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::connection::{ConnId, Life};
@@ -363,7 +363,6 @@ impl<A: App> Shard<A> {
 
 impl<M> Core<M> {
     fn accept_again(&mut self, number: usize) -> io::Result<()> {
-        use std::os::fd::AsFd;
         self.listeners[number].rests_until = u64::MAX;
         let user_data = Operation::Accept.of_number(number as u64);
         self.uring.accept(self.listeners[number].fd.as_fd(), user_data)
@@ -391,7 +390,11 @@ impl<M> Core<M> {
                     Life::Open | Life::Detaching => self.events.push_back(Event::Deadline(id)),
                     // It had its time to read the rest: what is left is thrown away.
                     Life::Flushing => self.end(id, End::Aborted),
-                    Life::Draining => self.end(id, End::Finished),
+                    // The kernel's copy of the rest goes too (DESIGN.md 4.3): a peer that reads nothing would hold it.
+                    Life::Draining => {
+                        let _ = socket::reset_on_close(connection.fd.as_fd());
+                        self.end(id, End::Finished);
+                    }
                 }
             }
         }

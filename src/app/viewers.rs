@@ -129,17 +129,12 @@ impl App {
             return;
         };
         let answer = match outcome {
-            Opening::Feed {
-                home,
-                feed,
-                bytes_per_second,
-            } => {
+            Opening::Feed { home, feed } => {
                 self.remember_home(&name, home);
                 let class = packaging
                     .map(registry::class)
                     .expect("only questions for a feed are answered with one");
                 let id = core.open_feed(feed, class);
-                core.set_feed_rate(id, bytes_per_second);
                 self.watches.open.insert(key.clone(), Watched { feed: id, home });
                 self.watches.keys.insert(id, key.clone());
                 self.feed_opened_here(core, &name, packaging, id);

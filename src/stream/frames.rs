@@ -182,7 +182,6 @@ impl Stream {
         let Some(packaging) = open.packaging else {
             return Opening::There { home };
         };
-        let bytes_per_second = self.bytes_per_second();
         let made = |packaged: &Packaged| packaged.packaging == packaging && !packaged.is_ended();
         let at = match self.feeds.iter().position(made) {
             Some(at) => at,
@@ -200,7 +199,6 @@ impl Stream {
         Opening::Feed {
             home,
             feed: packaged.feed().clone(),
-            bytes_per_second,
         }
     }
 
@@ -290,7 +288,6 @@ impl Stream {
 
     /// The next publisher begins.
     pub fn publisher_came(&mut self, publisher: Publisher) {
-        self.rate.since = publisher.since;
         self.publisher = Some(publisher);
         self.gone_since = None;
         self.phase = Phase::Starting(Held::default());

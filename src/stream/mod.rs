@@ -56,7 +56,6 @@ pub struct Stream {
     pub gone_since: Option<u64>,
     segment_start: Option<SegmentStart>,
     clock_observed_at: u64,
-    rate: Rate,
     payload: Vec<u8>,
     /// Tracks that lost a frame: what follows up to their next keyframe cannot be decoded.
     awaiting_key: Vec<u32>,
@@ -101,25 +100,6 @@ struct SegmentStart {
     tracks: Vec<ring::TrackStart>,
 }
 
-/// Payload bytes a second, over about two seconds.
-#[derive(Debug, Default)]
-struct Rate {
-    since: u64,
-    bytes: u64,
-    bytes_per_second: u64,
-}
-
-impl Rate {
-    fn add(&mut self, now: u64, bytes: usize) {
-        self.bytes += bytes as u64;
-        let elapsed = now.saturating_sub(self.since);
-        if elapsed >= 2_000_000 {
-            self.bytes_per_second = self.bytes * 1_000_000 / elapsed;
-            (self.since, self.bytes) = (now, 0);
-        }
-    }
-}
-
 impl Stream {
     pub fn create(
         name: StreamName,
@@ -135,7 +115,6 @@ impl Stream {
         };
         let ring = ring::Writer::create(pool, config)?;
         let reader = ring.reader();
-        let since = publisher.since;
         Ok(Stream {
             name,
             settings,
@@ -152,10 +131,6 @@ impl Stream {
             gone_since: None,
             segment_start: None,
             clock_observed_at: 0,
-            rate: Rate {
-                since,
-                ..Rate::default()
-            },
             payload: Vec::new(),
             awaiting_key: Vec::new(),
         })
@@ -169,10 +144,6 @@ impl Stream {
     /// How long viewers are held for a publisher's return.
     pub fn grace_micros(&self) -> u64 {
         u64::from(self.settings.grace_millis) * 1000
-    }
-
-    pub fn bytes_per_second(&self) -> u64 {
-        self.rate.bytes_per_second
     }
 
     /// One media message of the publisher. What cannot be read is counted and skipped.
@@ -192,7 +163,6 @@ impl Stream {
                 Some(Item::Frame(frame)) => {
                     publisher.frames += 1;
                     publisher.bytes += frame.data.len() as u64;
-                    self.rate.add(now, frame.data.len());
                     self.take_frame(&frame, counters);
                     None
                 }

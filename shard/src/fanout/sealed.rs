@@ -5,7 +5,8 @@ use crate::connection::{ConnId, Connection, InFlight, Wrap};
 use crate::core::{Core, End};
 use crate::limits;
 
-use super::{Piece, Step};
+use super::Step;
+use super::send::Piece;
 
 impl<M> Core<M> {
     pub(super) fn step_sealed(&mut self, id: ConnId) -> Step {
