@@ -117,13 +117,18 @@ fn check(path: &Path) -> ExitCode {
     let Some((config, warnings)) = load(path) else {
         return ExitCode::FAILURE;
     };
-    let (listeners, streams) = (config.listeners.len(), config.streams.len());
-    println!(
-        "{}: good, with {} warnings ({listeners} listeners, {streams} streams)",
-        path.display(),
-        warnings.len()
-    );
+    let listeners = counted(config.listeners.len(), "listener");
+    let streams = counted(config.streams.len(), "stream");
+    let warnings = counted(warnings.len(), "warning");
+    println!("{}: good, with {warnings} ({listeners}, {streams})", path.display());
     ExitCode::SUCCESS
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 fn serve(path: &Path) -> anyhow::Result<ExitCode> {

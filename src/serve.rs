@@ -242,10 +242,10 @@ fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> 
         bail!("{descriptors} open files are too few: raise LimitNOFILE or ulimit -n");
     }
     if possible < wanted {
-        warn!(
+        info!(
             descriptors,
             connections_max = possible,
-            "fewer connections than connections_max: raise LimitNOFILE"
+            "open files allow fewer connections than connections_max: raise LimitNOFILE for more"
         );
     }
     // The kernel spreads connections by hash, not evenly: every table has room for twice its share.
