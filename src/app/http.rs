@@ -262,7 +262,7 @@ impl App {
             return;
         };
         let now = core.now() / 1000;
-        let (status, why) = match answer {
+        let status = match answer {
             Answer::Watch(feed) => {
                 let begun = peer.session.respond_stream(now, progressive.content_type);
                 while let Some(output) = peer.session.poll_output() {
@@ -289,34 +289,17 @@ impl App {
                 peer.session.respond_stream(now, progressive.content_type);
                 return;
             }
-            Answer::NotThere => (Status::NotFound, self.absence(&name)),
-            Answer::Busy => (
-                Status::ServiceUnavailable {
-                    retry_after_seconds: RETRY_SECONDS,
-                },
-                "the server is short of memory or too busy; try again".into(),
-            ),
-            Answer::NothingToCarry => {
-                let output = registry::title(progressive.packaging);
-                (
-                    Status::NotFound,
-                    format!("no track of {} can be carried in {output}", name.as_str()),
-                )
-            }
+            Answer::Busy => Status::ServiceUnavailable {
+                retry_after_seconds: RETRY_SECONDS,
+            },
+            Answer::NotThere | Answer::NothingToCarry => Status::NotFound,
         };
         self.counters.http_errors.add(1);
         if answer == Answer::NotThere {
             self.counters.viewers_not_found.add(1);
         }
+        let why = self.why_not(answer, &name, progressive.packaging);
         peer.session.refuse(now, status, &why);
-    }
-
-    /// Why a stream is not there.
-    pub(super) fn absence(&self, name: &StreamName) -> String {
-        match self.configured(name) {
-            Some(_) => format!("nobody publishes {}", name.as_str()),
-            None => format!("no stream {} is configured", name.as_str()),
-        }
     }
 
     pub(super) fn http_deadline(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut HttpPeer) {

@@ -325,27 +325,23 @@ impl App {
         let Role::Asking { name, packaging, since } = std::mem::replace(&mut peer.role, Role::None) else {
             return;
         };
-        let why = match answer {
-            Answer::Watch(feed) => {
-                if since.is_none() {
-                    peer.session.accept_play();
-                    self.counters.viewers.add(1);
-                    self.counters.viewers_total.add(1);
-                    info!(stream = name.as_str(), output = "RTMP", peer = %address, "viewer came");
-                }
-                peer.transmit(core, conn);
-                core.join(conn, feed);
-                peer.role = Role::Watching {
-                    name,
-                    packaging,
-                    since: since.unwrap_or(core.now()),
-                };
-                return;
+        if let Answer::Watch(feed) = answer {
+            if since.is_none() {
+                peer.session.accept_play();
+                self.counters.viewers.add(1);
+                self.counters.viewers_total.add(1);
+                info!(stream = name.as_str(), output = "RTMP", peer = %address, "viewer came");
             }
-            Answer::NotThere | Answer::There => self.absence(&name),
-            Answer::Busy => "the server is short of memory or too busy; try again".into(),
-            Answer::NothingToCarry => format!("no track of {} can be carried in RTMP", name.as_str()),
-        };
+            peer.transmit(core, conn);
+            core.join(conn, feed);
+            peer.role = Role::Watching {
+                name,
+                packaging,
+                since: since.unwrap_or(core.now()),
+            };
+            return;
+        }
+        let why = self.why_not(answer, &name, packaging);
         if let Some(since) = since {
             peer.session.play_stopped(StopReason::StreamEnded);
             peer.transmit(core, conn);

@@ -218,6 +218,17 @@ impl App {
         self.deliver(core, watched.home, unwatch);
     }
 
+    /// Why a viewer gets nothing, in words for it.
+    pub(super) fn why_not(&self, answer: Answer, name: &StreamName, packaging: Packaging) -> String {
+        let stream = name.as_str();
+        match answer {
+            Answer::Busy => "the server is short of memory or too busy; try again".into(),
+            Answer::NothingToCarry => format!("no track of {stream} can be carried in {}", registry::title(packaging)),
+            _ if self.configured(name).is_some() => format!("nobody publishes {stream}"),
+            _ => format!("no stream {stream} is configured"),
+        }
+    }
+
     /// The arbiter hands a question on to the stream's home.
     pub(super) fn find(&mut self, core: &mut Core<Message>, open: Open) {
         match self.directory.home(&open.name) {
