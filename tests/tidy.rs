@@ -345,8 +345,7 @@ fn unsafe_is_below_shard_sys_only() {
     let mut found = Vec::new();
     for folder in ["src", "shard", "proto", "calculators", "benches", "tests"] {
         for path in rust_files(folder) {
-            // The load bench is no part of the appliance, and has its system calls in one file likewise.
-            if path.starts_with(root().join("shard/src/sys")) || path == root().join("benches/src/sys.rs") {
+            if path.starts_with(root().join("shard/src/sys")) {
                 continue;
             }
             let code = code_of(&text(&path));

@@ -21,7 +21,7 @@ const EVENTS: usize = 512;
 /// At most so much at a time from one viewer, so that the others are read too.
 const DRAIN_BYTES: usize = 1 << 20;
 /// Orders are looked at least so often.
-const WAIT_MILLIS: i32 = 50;
+const WAIT_MILLIS: u32 = 50;
 
 /// What a viewer does with its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,13 +65,12 @@ impl Server {
     /// With a stream `live` that this host may push to, on free ports of 127.0.0.1.
     pub fn start(settings: &Settings) -> anyhow::Result<Server> {
         let config = write_config(settings.shards)?;
-        let mut command = Command::new(&settings.binary);
+        let mut command = sys::bound_to_this_thread(&settings.binary);
         command.arg("serve").arg("-c").arg(&config);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        sys::bind_to_this_thread(&mut command);
         let started = command.spawn();
         let mut child = started.with_context(|| {
             let _ = std::fs::remove_file(&config);
@@ -108,7 +107,7 @@ impl Server {
     /// All counters, asked for with SIGUSR1.
     pub fn counters(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let before = self.board.lock().answers;
-        sys::send_signal(self.pid(), libc::SIGUSR1).context("the server cannot be asked")?;
+        sys::send_signal(self.pid(), sys::Signal::USR1).context("the server cannot be asked")?;
         self.wait("counters", ANSWER, |said| {
             (said.answers > before).then(|| said.counters.clone())
         })
@@ -148,7 +147,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It has not been waited for, so the number is its own; that it has ended by itself is no harm.
-        let _ = sys::send_signal(self.pid(), libc::SIGTERM);
+        let _ = sys::send_signal(self.pid(), sys::Signal::TERM);
         let deadline = Instant::now() + END;
         while Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
