@@ -78,3 +78,44 @@ fn the_unit_lets_the_shards_work() {
         assert!(!text.contains(refused), "{refused}");
     }
 }
+
+/// What cargo runs before its first step (`.cargo/config.toml`): without a C compiler and git it says so and ends, with
+/// them it becomes the compiler it was called for.
+#[test]
+fn a_missing_compiler_or_git_is_named_before_the_build() {
+    let bare = std::env::temp_dir().join(format!("penstock-bare-{}", std::process::id()));
+    std::fs::create_dir_all(&bare).unwrap();
+    for tool in ["env", "grep", "cat"] {
+        let found = ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(tool));
+        let found = found
+            .iter()
+            .find(|path| path.exists())
+            .expect("coreutils and grep are installed");
+        std::os::unix::fs::symlink(found, bare.join(tool)).unwrap();
+    }
+    let preflight = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo/preflight");
+    let run = |path: &str| {
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg(&preflight)
+            .args(["/bin/echo", "-vV"])
+            .env_clear()
+            .env("PATH", path);
+        command.output().unwrap()
+    };
+    let lacking = run(&bare.display().to_string());
+    let said = String::from_utf8_lossy(&lacking.stderr).into_owned();
+    assert!(!lacking.status.success(), "{said}");
+    assert!(
+        said.contains("C compiler") && said.contains("git") && said.contains("apt-get install"),
+        "{said}"
+    );
+    let complete = run("/usr/local/bin:/usr/bin:/bin");
+    assert!(
+        complete.status.success(),
+        "{}",
+        String::from_utf8_lossy(&complete.stderr)
+    );
+    assert_eq!(complete.stdout, b"-vV\n");
+    std::fs::remove_dir_all(&bare).unwrap();
+}
