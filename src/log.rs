@@ -55,7 +55,21 @@ pub fn start() -> io::Result<()> {
         .map_err(|error| io::Error::other(error.to_string()))?;
     // The subscriber, of which a process has one, was just taken: so was this.
     let _ = STARTED.set(sender);
+    std::panic::set_hook(Box::new(|panic| {
+        let (place, text) = (panic.location().map(ToString::to_string), words(panic.payload()));
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, place, text, "a defect of penstock: please report this line");
+    }));
     Ok(())
+}
+
+/// A panic's words where they are the program's own. Those that were put together may hold what a peer sent: a name, a
+/// passphrase.
+fn words(payload: &dyn std::any::Any) -> &'static str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(values left out)")
 }
 
 /// Waits until what was logged is written, for the end of the process: the log thread ends with it.
@@ -129,6 +143,22 @@ impl Drop for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_does_not_tell_what_a_peer_sent() {
+        for (told, payload) in [
+            (
+                "out of order",
+                std::panic::catch_unwind(|| panic!("out of order")).unwrap_err(),
+            ),
+            (
+                "(values left out)",
+                std::panic::catch_unwind(|| panic!("{} is no stream", String::from("pass"))).unwrap_err(),
+            ),
+        ] {
+            assert_eq!(words(&*payload), told);
+        }
+    }
 
     #[test]
     fn lines_that_find_no_room_are_counted_and_a_flush_is_answered_behind_what_came_before() {

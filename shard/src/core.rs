@@ -79,6 +79,8 @@ pub enum End {
     Evicted,
     /// It made us answer more than it read.
     OwnOverflow,
+    /// The appliance's code for it panicked.
+    Panicked,
 }
 
 /// What the core has to tell the appliance.
@@ -289,6 +291,12 @@ impl<M> Core<M> {
     /// Ends a connection now; what is unsent is thrown away. `ended` follows.
     pub fn abort(&mut self, id: ConnId) {
         self.end(id, End::Aborted);
+    }
+
+    /// The appliance's code for `id` panicked: the connection ends now, and is counted. `ended` follows if it is still there.
+    pub fn panicked(&mut self, id: ConnId) {
+        self.counters.connections_panicked.add(1);
+        self.end(id, End::Panicked);
     }
 
     /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it.

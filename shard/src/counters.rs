@@ -97,6 +97,7 @@ counters! {
         cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
         cursors_closed_evicted: Total "connections", "Viewers closed because what they held back exceeded the feed's cap.";
         connections_closed_own: Total "connections", "Connections closed because they did not read our answers.";
+        connections_panicked: Total "connections", "Connections closed because a defect of penstock showed in serving them: please report the log's line.";
         doorbells: Total "doorbells", "Wake-ups sent to other shards.";
         doorbells_failed: Total "doorbells", "Wake-ups that another shard's ring did not take.";
         messages_refused: Total "messages", "Messages that another shard's full inbox refused.";

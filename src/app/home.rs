@@ -54,7 +54,7 @@ impl Streams {
         self.at_mut(place)
     }
 
-    fn remove(&mut self, place: usize) -> Option<Stream> {
+    pub fn remove(&mut self, place: usize) -> Option<Stream> {
         let stream = self.places.get_mut(place)?.take()?;
         self.by_name.remove(&stream.name);
         Some(stream)

@@ -7,6 +7,7 @@
 mod clip;
 mod home;
 mod http;
+mod isolation;
 mod outbox;
 mod publishers;
 mod rtmp;
@@ -214,30 +215,22 @@ impl shard::App for App {
     }
 
     fn received(&mut self, core: &mut Core<Message>, conn: ConnId, bytes: &[u8]) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        match &mut peer.session {
-            Session::Http(session) => self.http_received(core, conn, peer.address, session, bytes),
-            Session::Rtmp(session) => self.rtmp_received(core, conn, peer.address, session, bytes),
-        }
-        self.peers.insert(peer);
+        self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
+            Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
+            Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
+        });
     }
 
     fn ended(&mut self, core: &mut Core<Message>, conn: ConnId, why: End) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        match &mut peer.session {
-            Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
-            Session::Rtmp(session) => self.rtmp_ended(core, conn, peer.address, session, why),
-        }
+        self.peer_ended(core, conn, why);
         self.stop_if_empty(core);
     }
 
     fn reached_end(&mut self, core: &mut Core<Message>, conn: ConnId) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        match &mut peer.session {
+        self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(_) => core.finish(conn),
-            Session::Rtmp(session) => self.rtmp_reached_end(core, conn, session),
-        }
-        self.peers.insert(peer);
+            Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
+        });
     }
 
     fn detached(&mut self, core: &mut Core<Message>, conn: ConnId, detached: Detached) {
@@ -252,12 +245,10 @@ impl shard::App for App {
     }
 
     fn deadline(&mut self, core: &mut Core<Message>, conn: ConnId) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        match &mut peer.session {
-            Session::Http(session) => self.http_deadline(core, conn, session),
-            Session::Rtmp(session) => self.rtmp_deadline(core, conn, peer.address, session),
-        }
-        self.peers.insert(peer);
+        self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
+            Session::Http(session) => app.http_deadline(core, conn, session),
+            Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
+        });
     }
 
     fn timer(&mut self, core: &mut Core<Message>, key: u64) {
@@ -316,6 +307,7 @@ fn reason(why: End) -> String {
         End::Finished => "ended".into(),
         End::Failed(errno) => format!("socket failed: {}", std::io::Error::from_raw_os_error(errno)),
         End::Aborted => "aborted".into(),
+        End::Panicked => "a defect of penstock ended it".into(),
         End::Lagged => "too slow to be moved to a newer keyframe".into(),
         End::Evicted => "held back more than the feed's cap".into(),
         End::OwnOverflow => "did not read our answers".into(),

@@ -143,12 +143,11 @@ impl App {
         claim: ClaimId,
         home: Result<ShardId, NameTaken>,
     ) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        let address = peer.address;
-        if let Session::Rtmp(session) = &mut peer.session {
-            self.claim_answered(core, conn, address, session, claim, home);
-        }
-        self.peers.insert(peer);
+        self.with_peer(core, conn, |app, core, peer| {
+            if let Session::Rtmp(session) = &mut peer.session {
+                app.claim_answered(core, conn, peer.address, session, claim, home);
+            }
+        });
     }
 
     fn claim_answered(
@@ -246,13 +245,17 @@ impl App {
         let Some(conn) = core.adopt(detached) else {
             return self.release(core, name, claim);
         };
-        let mut peer = RtmpPeer::resumed(session, Vec::new());
-        self.begin_publish(core, conn, address, &mut peer, name, claim);
-        self.rtmp_feed(core, conn, address, &mut peer, &pending);
+        let session = Session::Rtmp(Box::new(RtmpPeer::resumed(session, Vec::new())));
         self.peers.insert(Peer {
             id: conn,
             address,
-            session: Session::Rtmp(Box::new(peer)),
+            session,
+        });
+        self.with_peer(core, conn, |app, core, peer| {
+            if let Session::Rtmp(session) = &mut peer.session {
+                app.begin_publish(core, conn, address, session, name, claim);
+                app.rtmp_feed(core, conn, address, session, &pending);
+            }
         });
     }
 
@@ -353,14 +356,14 @@ impl App {
             return;
         };
         self.counters.publishers_replaced.add(1);
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        if let Session::Rtmp(session) = &mut peer.session {
-            session.session.publish_stopped(StopReason::Replaced);
-            self.rtmp_unpublish(core, peer.address, session, why.to_owned());
-            session.transmit(core, conn);
-            core.finish(conn);
-        }
-        self.peers.insert(peer);
+        self.with_peer(core, conn, |app, core, peer| {
+            if let Session::Rtmp(session) = &mut peer.session {
+                session.session.publish_stopped(StopReason::Replaced);
+                app.rtmp_unpublish(core, peer.address, session, why.to_owned());
+                session.transmit(core, conn);
+                core.finish(conn);
+            }
+        });
     }
 
     /// The peer publishes no more, for whatever reason.

@@ -399,6 +399,9 @@ impl App {
         why: End,
     ) {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTMP connection ended");
+        if let (End::Panicked, Role::Publishing { place, .. }) = (why, &peer.role) {
+            self.discard_stream(core, *place);
+        }
         self.rtmp_unpublish(core, address, peer, reason(why));
         self.viewer_gone(core, conn, address, peer, reason(why));
     }

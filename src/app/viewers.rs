@@ -180,17 +180,15 @@ impl App {
         question: (&StreamName, Option<Packaging>),
         answer: Answer,
     ) {
-        let Some(mut peer) = self.peers.take(conn) else { return };
-        match &mut peer.session {
+        self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) if session.asks() == Some(question) => {
-                self.http_answered(core, conn, peer.address, session, answer);
+                app.http_answered(core, conn, peer.address, session, answer);
             }
             Session::Rtmp(session) if session.asks() == Some(question) => {
-                self.rtmp_answered(core, conn, peer.address, session, answer);
+                app.rtmp_answered(core, conn, peer.address, session, answer);
             }
             _ => {}
-        }
-        self.peers.insert(peer);
+        });
     }
 
     /// A feed without viewers here is forgotten, and its home told.
