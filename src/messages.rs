@@ -10,6 +10,7 @@ use std::sync::Arc;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::Detached;
 use penstock_shard::feed::Feed;
+use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::mesh::ShardId;
 
 use crate::config::SecondPublisher;
@@ -30,7 +31,7 @@ pub enum NameTaken {
 }
 
 #[derive(Debug)]
-pub enum Message {
+pub enum Message<K: Kernel = Uring> {
     /// To the arbiter: may this publisher have the name?
     Claim {
         name: StreamName,
@@ -54,7 +55,7 @@ pub enum Message {
     /// To the home: end this publisher, another takes its place.
     Replace { name: StreamName, claim: ClaimId },
     /// To the home: this publisher is yours.
-    Move(Box<Moved>),
+    Move(Box<Moved<K>>),
     /// To the arbiter: hand this question to the home, if there is one.
     Find(Open),
     /// To the home: a viewer of `from` wants this feed.
@@ -106,10 +107,10 @@ pub enum Opening {
 
 /// A publisher's connection on its way to its home.
 #[derive(Debug)]
-pub struct Moved {
+pub struct Moved<K: Kernel> {
     pub name: StreamName,
     pub claim: ClaimId,
-    pub detached: Detached,
+    pub detached: Detached<K::Socket>,
     pub peer: SocketAddr,
     /// The exported session.
     pub session: Vec<u8>,

@@ -3,8 +3,6 @@
 //! A parked viewer is one [`Connection`] and one cursor in it, no task and no buffer. Its generation keeps a late
 //! completion of an earlier connection in the same place from being taken for its own.
 
-use std::os::fd::OwnedFd;
-
 use crate::limits;
 
 /// Names one connection of one shard; stale once it has ended.
@@ -136,8 +134,8 @@ pub(crate) enum InFlight {
 }
 
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub fd: OwnedFd,
+pub(crate) struct Connection<S> {
+    pub socket: S,
     pub life: Life,
     pub receive_armed: bool,
     pub writable_armed: bool,
@@ -159,20 +157,20 @@ pub(crate) struct Connection {
 
 /// The slab. Places are reused last in, first out; generations make names unique.
 #[derive(Debug)]
-pub(crate) struct Connections {
-    places: Vec<Place>,
+pub(crate) struct Connections<S> {
+    places: Vec<Place<S>>,
     free: Vec<u32>,
     max: u32,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Place<S> {
     /// Of the connection that stands or will stand here next.
     generation: u32,
-    connection: Option<Box<Connection>>,
+    connection: Option<Box<Connection<S>>>,
 }
 
-impl Connections {
+impl<S> Connections<S> {
     pub fn new(max: u32) -> Self {
         Connections {
             places: Vec::new(),
@@ -189,8 +187,8 @@ impl Connections {
         self.free.is_empty() && self.places.len() >= self.max as usize
     }
 
-    /// Nothing when all places are taken; the descriptor is then closed by its drop.
-    pub fn insert(&mut self, fd: OwnedFd) -> Option<ConnId> {
+    /// Nothing when all places are taken; the socket is then closed by its drop.
+    pub fn insert(&mut self, socket: S) -> Option<ConnId> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.places.len() < self.max as usize => {
@@ -206,7 +204,7 @@ impl Connections {
         let generation = place.generation;
         debug_assert!(place.connection.is_none());
         place.connection = Some(Box::new(Connection {
-            fd,
+            socket,
             life: Life::Open,
             receive_armed: false,
             writable_armed: false,
@@ -223,7 +221,7 @@ impl Connections {
         Some(ConnId { index, generation })
     }
 
-    pub fn get(&self, id: ConnId) -> Option<&Connection> {
+    pub fn get(&self, id: ConnId) -> Option<&Connection<S>> {
         let place = self.places.get(id.index as usize)?;
         place
             .connection
@@ -231,7 +229,7 @@ impl Connections {
             .filter(|_| place.generation == id.generation)
     }
 
-    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection<S>> {
         let place = self.places.get_mut(id.index as usize)?;
         place
             .connection
@@ -248,7 +246,7 @@ impl Connections {
         })
     }
 
-    pub fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
+    pub fn remove(&mut self, id: ConnId) -> Option<Box<Connection<S>>> {
         let place = self
             .places
             .get_mut(id.index as usize)
@@ -266,18 +264,19 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
-    use crate::sys::socket::eventfd;
 
     #[test]
     fn a_stale_name_finds_nothing_and_a_full_table_refuses() {
         let mut connections = Connections::new(2);
-        let first = connections.insert(eventfd().unwrap()).unwrap();
-        let second = connections.insert(eventfd().unwrap()).unwrap();
-        assert!(connections.is_full() && connections.insert(eventfd().unwrap()).is_none());
+        let first = connections.insert(()).unwrap();
+        let second = connections.insert(()).unwrap();
+        assert!(connections.is_full() && connections.insert(()).is_none());
         assert!(connections.remove(first).is_some());
         assert!(connections.get(first).is_none() && connections.remove(first).is_none());
-        let third = connections.insert(eventfd().unwrap()).unwrap();
+        let third = connections.insert(()).unwrap();
         assert_eq!((third.index, third.generation), (first.index, 1));
         assert!(connections.get(first).is_none() && connections.get_mut(second).is_some());
         assert_eq!(connections.ids().collect::<Vec<_>>(), [third, second]);
@@ -307,9 +306,9 @@ mod tests {
     #[test]
     fn a_parked_connection_is_small() {
         assert!(
-            size_of::<Connection>() + size_of::<Place>() <= 256,
+            size_of::<Connection<OwnedFd>>() + size_of::<Place<OwnedFd>>() <= 256,
             "{}",
-            size_of::<Connection>()
+            size_of::<Connection<OwnedFd>>()
         );
     }
 }

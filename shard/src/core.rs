@@ -6,17 +6,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap};
 use crate::counters::ShardCounters;
 use crate::fanout::FanOut;
+use crate::kernel::{Kernel, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::pool::Pool;
-use crate::sys::uring::Uring;
-use crate::sys::{clock, socket};
 use crate::timers::{Heap, Wheel};
 
 /// What the operations of a ring are for; the upper byte of their user data.
@@ -85,18 +84,18 @@ pub enum End {
 
 /// What the core has to tell the appliance.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum Event<S> {
     Ended(ConnId, End),
     ReachedEnd(ConnId),
-    Detached(ConnId, Detached),
+    Detached(ConnId, Detached<S>),
     FeedUnused(FeedId),
     Deadline(ConnId),
 }
 
 /// A connection taken off its shard, to be adopted by another.
 #[derive(Debug)]
-pub struct Detached {
-    pub fd: OwnedFd,
+pub struct Detached<S = OwnedFd> {
+    pub socket: S,
     /// Session bytes that its socket has not taken yet.
     pub unsent: Vec<u8>,
 }
@@ -107,19 +106,19 @@ pub struct FeedId(pub(crate) u32);
 
 /// A shard's own thread owns it; nothing of it is shared but the mesh, the pool and the counters.
 #[derive(Debug)]
-pub struct Core<M> {
+pub struct Core<M, K: Kernel = Uring> {
     pub(crate) id: ShardId,
     pub(crate) now: u64,
-    pub(crate) uring: Uring,
-    pub(crate) connections: Connections,
+    pub(crate) kernel: K,
+    pub(crate) connections: Connections<K::Socket>,
     pub(crate) fanout: FanOut,
     pub(crate) wheel: Wheel<ConnId>,
     pub(crate) heap: Heap,
     pub(crate) mesh: Arc<Mesh<M>>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<ShardCounters>,
-    pub(crate) events: VecDeque<Event>,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) events: VecDeque<Event<K::Socket>>,
+    pub(crate) listeners: Vec<Listener<K::Socket>>,
     /// Deadlines armed in the kernel, latest first.
     pub(crate) armed: Vec<u64>,
     pub(crate) stopped: bool,
@@ -128,28 +127,28 @@ pub struct Core<M> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Listener {
-    pub fd: OwnedFd,
+pub(crate) struct Listener<S> {
+    pub socket: S,
     pub tag: u32,
     pub open: bool,
     /// When accepting goes on after a failure; `u64::MAX` while armed.
     pub rests_until: u64,
 }
 
-impl<M> Core<M> {
+impl<M, K: Kernel> Core<M, K> {
     pub(crate) fn new(
         id: ShardId,
-        uring: Uring,
+        kernel: K,
         connections_max: u32,
         mesh: Arc<Mesh<M>>,
         pool: Arc<Pool>,
         counters: Arc<ShardCounters>,
     ) -> Self {
-        let now = clock::monotonic_micros();
+        let now = kernel.monotonic_micros();
         Core {
             id,
             now,
-            uring,
+            kernel,
             connections: Connections::new(connections_max),
             fanout: FanOut::new(now),
             wheel: Wheel::new(now),
@@ -196,12 +195,12 @@ impl<M> Core<M> {
         self.connections.ids().collect()
     }
 
-    /// Accepts from `fd`; each connection is handed to the appliance with `tag`.
-    pub fn listen(&mut self, fd: OwnedFd, tag: u32) -> io::Result<()> {
+    /// Accepts from `socket`; each connection is handed to the appliance with `tag`.
+    pub fn listen(&mut self, socket: K::Socket, tag: u32) -> io::Result<()> {
         let number = self.listeners.len() as u64;
-        self.uring.accept(fd.as_fd(), Operation::Accept.of_number(number))?;
+        self.kernel.accept(&socket, Operation::Accept.of_number(number))?;
         self.listeners.push(Listener {
-            fd,
+            socket,
             tag,
             open: true,
             rests_until: u64::MAX,
@@ -213,10 +212,10 @@ impl<M> Core<M> {
     pub fn stop_accepting(&mut self) -> io::Result<()> {
         for number in 0..self.listeners.len() {
             self.listeners[number].open = false;
-            self.uring
+            self.kernel
                 .cancel_operation(Operation::Accept.of_number(number as u64))?;
             // Connections in the backlog are reset by the close; nobody would accept them.
-            socket::shutdown_listener(self.listeners[number].fd.as_fd());
+            self.kernel.shutdown_listener(&self.listeners[number].socket);
         }
         Ok(())
     }
@@ -228,7 +227,7 @@ impl<M> Core<M> {
 
     /// The address of the peer.
     pub fn peer(&self, id: ConnId) -> Option<SocketAddr> {
-        socket::peer_address(self.connections.get(id)?.fd.as_fd()).ok()
+        self.kernel.peer_address(&self.connections.get(id)?.socket).ok()
     }
 
     /// Bytes that the connection's socket has taken.
@@ -307,7 +306,7 @@ impl<M> Core<M> {
         assert!(connection.cursor.is_none(), "a viewer leaves its feed before it moves");
         connection.life = Life::Detaching;
         if connection.receive_armed {
-            if let Err(error) = self.uring.cancel(id.index) {
+            if let Err(error) = self.kernel.cancel(id.index) {
                 self.end(id, failed(&error));
             }
         } else {
@@ -316,8 +315,8 @@ impl<M> Core<M> {
     }
 
     /// Takes in a connection of another shard.
-    pub fn adopt(&mut self, detached: Detached) -> Option<ConnId> {
-        let id = self.insert(detached.fd)?;
+    pub fn adopt(&mut self, detached: Detached<K::Socket>) -> Option<ConnId> {
+        let id = self.insert(detached.socket)?;
         self.counters.connections_moved_in.add(1);
         // The shard that it comes from has bounded it, the rest of a record included: no answer of this shard's peer.
         let rest = detached.unsent.len();
@@ -360,19 +359,19 @@ impl<M> Core<M> {
         let user_data = Operation::Doorbell.of_number(u64::from(self.id.0));
         let failure = Operation::DoorbellFailed.of_number(u64::from(target.0));
         self.counters.doorbells.add(1);
-        if self.uring.ring_doorbell(fd, user_data, failure).is_err() {
+        if self.kernel.ring_doorbell(fd, user_data, failure).is_err() {
             self.counters.doorbells_failed.add(1);
             self.mesh.clear_doorbell(self.id, target);
         }
     }
 
     /// A new connection with its receive armed; nothing when the table is full or the ring refuses it.
-    pub(crate) fn insert(&mut self, fd: OwnedFd) -> Option<ConnId> {
-        let id = self.connections.insert(fd)?;
+    pub(crate) fn insert(&mut self, socket: K::Socket) -> Option<ConnId> {
+        let id = self.connections.insert(socket)?;
         self.counters.connections_open.add(1);
-        let fd = self.connections.get(id).map(|connection| connection.fd.as_fd());
-        let armed = fd
-            .map_or(Ok(()), |fd| self.uring.register(id.index, fd))
+        let socket = self.connections.get(id).map(|connection| &connection.socket);
+        let armed = socket
+            .map_or(Ok(()), |socket| self.kernel.register(id.index, socket))
             .and_then(|()| self.arm_receive(id));
         match armed {
             Ok(()) => Some(id),
@@ -384,7 +383,7 @@ impl<M> Core<M> {
     }
 
     pub(crate) fn arm_receive(&mut self, id: ConnId) -> io::Result<()> {
-        self.uring.receive(id.index, Operation::Receive.of_connection(id))?;
+        self.kernel.receive(id.index, Operation::Receive.of_connection(id))?;
         if let Some(connection) = self.connections.get_mut(id) {
             connection.receive_armed = true;
         }
@@ -400,7 +399,7 @@ impl<M> Core<M> {
         debug_assert_eq!(connection.in_flight, InFlight::Nothing);
         if !matches!(why, End::Peer | End::Finished) {
             // Whether or not the option is taken, the close below ends the connection.
-            let _ = socket::reset_on_close(connection.fd.as_fd());
+            let _ = self.kernel.reset_on_close(&connection.socket);
         }
         self.remove(id);
         self.events.push_back(Event::Ended(id, why));
@@ -410,12 +409,12 @@ impl<M> Core<M> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let Ok(fd) = connection.fd.try_clone() else {
+        let Ok(socket) = self.kernel.duplicate(&connection.socket) else {
             return self.end(id, End::Failed(libc::EMFILE));
         };
         let unsent = connection.own.unsent().to_vec();
         self.remove(id);
-        self.events.push_back(Event::Detached(id, Detached { fd, unsent }));
+        self.events.push_back(Event::Detached(id, Detached { socket, unsent }));
     }
 
     /// Cancel by descriptor, empty the slot, close (DESIGN.md 4.3).
@@ -426,8 +425,8 @@ impl<M> Core<M> {
         };
         // A ring that takes no cancel is out of entries for good, and the next pass ends with its error. The cancel must
         // be issued before the slot is emptied, since it names the slot.
-        let cancelled = self.uring.cancel(id.index).and_then(|()| self.uring.submit());
-        let emptied = self.uring.unregister(id.index);
+        let cancelled = self.kernel.cancel(id.index).and_then(|()| self.kernel.submit());
+        let emptied = self.kernel.unregister(id.index);
         debug_assert!(cancelled.is_ok() && emptied.is_ok());
         let own = std::mem::take(&mut connection.own);
         self.spare_own(own.bytes, own.rest);

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
 use crate::core::{Core, End, Event, FeedId};
 use crate::feed::Feed;
+use crate::kernel::Kernel;
 use crate::limits;
 use crate::mesh::ShardId;
-use crate::sys::clock;
 
 mod sealed;
 mod send;
@@ -259,7 +259,7 @@ enum Step {
     Idle,
 }
 
-impl<M> Core<M> {
+impl<M, K: Kernel> Core<M, K> {
     /// Makes `feed` known to this shard. Its cursors are served in the pace of `class`.
     pub fn open_feed(&mut self, feed: Arc<Feed>, class: Class) -> FeedId {
         let head = feed.head();
@@ -473,7 +473,7 @@ impl<M> Core<M> {
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
     pub(crate) fn queue_slice(&mut self) {
-        let started = clock::monotonic_micros();
+        let started = self.kernel.monotonic_micros();
         let mut queued = 0;
         let mut urgent = self.fanout.urgent.len();
         while queued < limits::SLICE_SENDS && urgent > 0 {
@@ -486,7 +486,7 @@ impl<M> Core<M> {
                 queued += self.serve(id);
             }
         }
-        while queued < limits::SLICE_SENDS && clock::monotonic_micros() - started < limits::SLICE_MICROS {
+        while queued < limits::SLICE_SENDS && self.kernel.monotonic_micros() - started < limits::SLICE_MICROS {
             match self.next_of_turn() {
                 Some(id) => queued += self.visit(id),
                 None => break,

@@ -13,6 +13,7 @@ pub mod counters;
 pub mod executor;
 pub mod fanout;
 pub mod feed;
+pub mod kernel;
 pub mod limits;
 pub mod mesh;
 pub mod pool;

@@ -83,7 +83,7 @@ impl<M> Mesh<M> {
     }
 
     /// Says that shard `id` can be woken.
-    pub(crate) fn arrive(&self, id: ShardId, ring: RawFd, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn arrive(&self, id: ShardId, ring: RawFd, eventfd: BorrowedFd<'_>) -> io::Result<()> {
         let wake = Wake {
             ring,
             eventfd: eventfd.try_clone_to_owned()?,

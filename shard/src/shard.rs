@@ -5,48 +5,47 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
 use crate::executor::{self, Sleep, Thread};
+use crate::kernel::{Buffers, Completion, Kernel, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::pool::Pool;
-use crate::sys::uring::{Completion, ReceiveBuffers, Signalling, Uring};
-use crate::sys::{clock, socket};
 
 /// The appliance's side of a shard: sessions, streams, decisions. Every call is an event; what to do goes through
 /// `core`.
-pub trait App: Sized {
+pub trait App<K: Kernel = Uring>: Sized {
     /// What shards say to each other.
     type Message: Send + 'static;
 
     /// `conn` was accepted by the listener with `tag`.
-    fn accepted(&mut self, core: &mut Core<Self::Message>, tag: u32, conn: ConnId, peer: SocketAddr);
+    fn accepted(&mut self, core: &mut Core<Self::Message, K>, tag: u32, conn: ConnId, peer: SocketAddr);
     /// The peer sent `bytes`; they are gone after the call.
-    fn received(&mut self, core: &mut Core<Self::Message>, conn: ConnId, bytes: &[u8]);
+    fn received(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, bytes: &[u8]);
     /// `conn` exists no more.
-    fn ended(&mut self, core: &mut Core<Self::Message>, conn: ConnId, why: End);
+    fn ended(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, why: End);
     /// The feed that `conn` watched has ended and everything of it is sent; the connection has no feed any more.
-    fn reached_end(&mut self, core: &mut Core<Self::Message>, conn: ConnId);
+    fn reached_end(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
     /// `conn` exists here no more and can be adopted elsewhere.
-    fn detached(&mut self, core: &mut Core<Self::Message>, conn: ConnId, detached: Detached);
+    fn detached(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, detached: Detached<K::Socket>);
     /// The last viewer on this shard has left the feed.
-    fn feed_unused(&mut self, core: &mut Core<Self::Message>, feed: FeedId);
+    fn feed_unused(&mut self, core: &mut Core<Self::Message, K>, feed: FeedId);
     /// The deadline of `conn` has passed.
-    fn deadline(&mut self, core: &mut Core<Self::Message>, conn: ConnId);
+    fn deadline(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
     /// A timer of the appliance has come.
-    fn timer(&mut self, core: &mut Core<Self::Message>, key: u64);
+    fn timer(&mut self, core: &mut Core<Self::Message, K>, key: u64);
     /// Another shard, or the control plane, sent a message.
-    fn message(&mut self, core: &mut Core<Self::Message>, message: Self::Message);
+    fn message(&mut self, core: &mut Core<Self::Message, K>, message: Self::Message);
 }
 
 /// What one shard is started with.
 #[derive(Debug)]
-pub struct Setup<M> {
+pub struct Setup<M, S = OwnedFd> {
     pub id: ShardId,
     pub cpu: usize,
     pub connections_max: u32,
@@ -54,7 +53,7 @@ pub struct Setup<M> {
     pub pool: Arc<Pool>,
     pub counters: Arc<ShardCounters>,
     /// Listening sockets of this shard with their tags.
-    pub listeners: Vec<(OwnedFd, u32)>,
+    pub listeners: Vec<(S, u32)>,
 }
 
 /// Starts a shard; `app` is made on its thread.
@@ -75,56 +74,90 @@ where
     let (uring, buffers) = Uring::new(setup.connections_max)?;
     let sleep = Sleep::new(uring.eventfd())?;
     setup.mesh.arrive(setup.id, uring.fd(), uring.eventfd())?;
-    let mut core = Core::new(
-        setup.id,
-        uring,
-        setup.connections_max,
-        setup.mesh,
-        setup.pool,
-        setup.counters,
-    );
-    for (listener, tag) in setup.listeners {
-        core.listen(listener, tag)?;
-    }
-    let app = app(&mut core);
-    let mut shard = Shard {
-        core,
-        app,
-        buffers,
-        completions: Vec::new(),
-        expired: Vec::new(),
-    };
-    shard.core.uring.set_signalling(Signalling::Off);
-    while !shard.core.stopped {
-        shard.pass()?;
-        if shard.may_sleep()? {
-            shard.core.counters.parks.add(1);
-            sleep.wait().await?;
-        } else {
-            executor::yield_if_needed().await;
+    let mut shard = Shard::new(setup, uring, buffers, app)?;
+    loop {
+        match shard.step()? {
+            Step::Stopped => return Ok(()),
+            Step::Asleep => sleep.wait().await?,
+            Step::Awake => executor::yield_if_needed().await,
         }
-        shard.core.uring.set_signalling(Signalling::Off);
     }
-    Ok(())
 }
 
+/// What a shard does after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do.
+    Awake,
+    /// Nothing, before a completion wakes it.
+    Asleep,
+    Stopped,
+}
+
+/// A shard between two steps. Who drives it (the loop above, or a simulation) has said to the mesh that it arrived.
+///
 /// Field order matters: the ring in `core` is dropped before the buffers that the kernel fills.
-struct Shard<A: App> {
-    core: Core<A::Message>,
+#[derive(Debug)]
+pub struct Shard<A: App<K>, K: Kernel = Uring> {
+    core: Core<A::Message, K>,
     app: A,
-    buffers: ReceiveBuffers,
+    buffers: K::Buffers,
     completions: Vec<Completion>,
     expired: Vec<ConnId>,
 }
 
-impl<A: App> Shard<A> {
+impl<A: App<K>, K: Kernel> Shard<A, K> {
+    /// Listens, and makes the appliance.
+    pub fn new(
+        setup: Setup<A::Message, K::Socket>,
+        kernel: K,
+        buffers: K::Buffers,
+        app: impl FnOnce(&mut Core<A::Message, K>) -> A,
+    ) -> io::Result<Self> {
+        let mut core = Core::new(
+            setup.id,
+            kernel,
+            setup.connections_max,
+            setup.mesh,
+            setup.pool,
+            setup.counters,
+        );
+        for (listener, tag) in setup.listeners {
+            core.listen(listener, tag)?;
+        }
+        let app = app(&mut core);
+        Ok(Shard {
+            core,
+            app,
+            buffers,
+            completions: Vec::new(),
+            expired: Vec::new(),
+        })
+    }
+
+    /// One pass, and what comes after it.
+    pub fn step(&mut self) -> io::Result<Step> {
+        self.core.kernel.set_signalling(Signalling::Off);
+        self.pass()?;
+        let may_sleep = self.may_sleep()?;
+        if self.core.stopped {
+            return Ok(Step::Stopped);
+        }
+        if may_sleep {
+            self.core.counters.parks.add(1);
+            return Ok(Step::Asleep);
+        }
+        Ok(Step::Awake)
+    }
+
     fn pass(&mut self) -> io::Result<()> {
-        self.core.now = clock::monotonic_micros();
+        self.core.now = self.core.kernel.monotonic_micros();
         if self.core.fanout.has_work(self.core.now) {
-            let before = clock::thread_cpu_micros();
+            let before = self.core.kernel.thread_cpu_micros();
             self.core.queue_slice();
             self.enter()?;
-            self.core.charge(clock::thread_cpu_micros() - before);
+            let cost = self.core.kernel.thread_cpu_micros() - before;
+            self.core.charge(cost);
         } else {
             self.enter()?;
         }
@@ -136,8 +169,8 @@ impl<A: App> Shard<A> {
 
     fn enter(&mut self) -> io::Result<()> {
         self.core.counters.kernel_entries.add(1);
-        self.core.uring.submit()?;
-        self.core.uring.completions(&mut self.completions);
+        self.core.kernel.submit()?;
+        self.core.kernel.completions(&mut self.completions);
         let mut completions = std::mem::take(&mut self.completions);
         // Sends first: whoever ends a connection below may rely on nothing of it being in flight.
         for completion in &completions {
@@ -195,7 +228,8 @@ impl<A: App> Shard<A> {
     fn accepted(&mut self, completion: Completion) -> io::Result<()> {
         let number = (completion.user_data & ((1 << 56) - 1)) as usize;
         if completion.result >= 0 {
-            self.welcome(number, socket::take_accepted(completion.result));
+            let socket = self.core.kernel.take_accepted(completion.result);
+            self.welcome(number, socket);
         } else if self.core.listeners[number].open {
             self.core.counters.accept_errors.add(1);
         }
@@ -211,12 +245,12 @@ impl<A: App> Shard<A> {
         self.core.accept_again(number)
     }
 
-    fn welcome(&mut self, listener: usize, fd: OwnedFd) {
+    fn welcome(&mut self, listener: usize, socket: K::Socket) {
         if self.core.connections.is_full() {
             self.core.counters.connections_refused_full.add(1);
             return;
         }
-        let Some(id) = self.core.insert(fd) else { return };
+        let Some(id) = self.core.insert(socket) else { return };
         self.core.counters.connections_accepted.add(1);
         match self.core.peer(id) {
             Some(peer) => {
@@ -329,7 +363,7 @@ impl<A: App> Shard<A> {
     /// Whether nothing can happen before the eventfd is signalled; arms what will signal it.
     fn may_sleep(&mut self) -> io::Result<bool> {
         let core = &mut self.core;
-        let now = clock::monotonic_micros();
+        let now = core.kernel.monotonic_micros();
         if core.stopped || core.fanout.has_work(now) || core.mesh.has_messages(core.id) || !core.events.is_empty() {
             return Ok(false);
         }
@@ -350,22 +384,22 @@ impl<A: App> Shard<A> {
                     return Ok(false);
                 }
                 core.armed.push(next);
-                core.uring.timeout(next, Operation::Timeout.of_number(next))?;
+                core.kernel.timeout(next, Operation::Timeout.of_number(next))?;
             }
         }
         // What arrives from here on signals; what arrived before is found by looking once more.
-        core.uring.set_signalling(Signalling::On);
-        core.uring.submit()?;
-        core.uring.run_deferred()?;
-        Ok(!core.uring.has_completions() && !core.mesh.has_messages(core.id))
+        core.kernel.set_signalling(Signalling::On);
+        core.kernel.submit()?;
+        core.kernel.run_deferred()?;
+        Ok(!core.kernel.has_completions() && !core.mesh.has_messages(core.id))
     }
 }
 
-impl<M> Core<M> {
+impl<M, K: Kernel> Core<M, K> {
     fn accept_again(&mut self, number: usize) -> io::Result<()> {
         self.listeners[number].rests_until = u64::MAX;
         let user_data = Operation::Accept.of_number(number as u64);
-        self.uring.accept(self.listeners[number].fd.as_fd(), user_data)
+        self.kernel.accept(&self.listeners[number].socket, user_data)
     }
 
     /// The wheel says that the deadline of `id` may have come.
@@ -392,7 +426,7 @@ impl<M> Core<M> {
                     Life::Flushing => self.end(id, End::Aborted),
                     // The kernel's copy of the rest goes too (DESIGN.md 4.3): a peer that reads nothing would hold it.
                     Life::Draining => {
-                        let _ = socket::reset_on_close(connection.fd.as_fd());
+                        let _ = self.kernel.reset_on_close(&connection.socket);
                         self.end(id, End::Finished);
                     }
                 }

@@ -3,6 +3,7 @@
 use penstock_proto::flv;
 use penstock_proto::tag::demux::MessageKind;
 use penstock_shard::core::Core;
+use penstock_shard::kernel::Kernel;
 use tracing::info;
 
 use super::{App, Timer};
@@ -80,9 +81,9 @@ fn span_millis(messages: &[Timed], kind: MessageKind) -> u64 {
     }
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     /// As arbiter: the clip gets the name, with its home here.
-    pub(super) fn start_clip(&mut self, core: &mut Core<Message>, name: StreamName) {
+    pub(super) fn start_clip(&mut self, core: &mut Core<Message<K>, K>, name: StreamName) {
         self.claims += 1;
         let claim = ClaimId(u64::from(core.id().0) << 48 | self.claims);
         let Grant::Granted { .. } = self.directory.claim_at(&name, claim, core.id()) else {
@@ -99,7 +100,7 @@ impl App {
     }
 
     /// Everything that is due goes in; the timer comes back for the next.
-    pub(super) fn play_clip(&mut self, core: &mut Core<Message>) {
+    pub(super) fn play_clip(&mut self, core: &mut Core<Message<K>, K>) {
         let Some(mut clip) = self.clip.take() else { return };
         let stream = self.streams.at_mut(clip.place);
         let publisher = stream.and_then(|stream| stream.publisher.as_ref());

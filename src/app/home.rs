@@ -6,6 +6,7 @@ use std::sync::Arc;
 use penstock_proto::tag::demux::MessageKind;
 use penstock_shard::core::{Core, FeedId};
 use penstock_shard::feed::Feed;
+use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 use tracing::info;
 
@@ -61,7 +62,7 @@ impl Streams {
     }
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     pub(super) fn push_media(&mut self, now: u64, place: usize, kind: MessageKind, timestamp: u32, body: &[u8]) {
         if let Some(stream) = self.streams.at_mut(place) {
             stream.push(now, kind, timestamp, body, &self.counters);
@@ -69,7 +70,7 @@ impl App {
     }
 
     /// Tells viewers of what was appended, and answers questions that waited for the stream's start.
-    pub(super) fn flush_stream(&mut self, core: &mut Core<Message>, place: usize) {
+    pub(super) fn flush_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let Some(stream) = self.streams.at_mut(place) else {
             return;
         };
@@ -90,7 +91,7 @@ impl App {
     }
 
     /// As home: a shard wants a feed, or to know whether the stream is here.
-    pub(super) fn answer_open(&mut self, core: &mut Core<Message>, open: Open) {
+    pub(super) fn answer_open(&mut self, core: &mut Core<Message<K>, K>, open: Open) {
         let (home, pool) = (core.id(), core.pool().clone());
         let outcome = match self.streams.named(&open.name) {
             None => Opening::NotThere,
@@ -115,7 +116,7 @@ impl App {
     /// This shard watches a feed of a stream that may be at home here.
     pub(super) fn feed_opened_here(
         &mut self,
-        core: &Core<Message>,
+        core: &Core<Message<K>, K>,
         name: &StreamName,
         packaging: Option<Packaging>,
         id: FeedId,
@@ -139,7 +140,13 @@ impl App {
         }
     }
 
-    pub(super) fn unwatched(&mut self, core: &mut Core<Message>, name: &StreamName, feed: &Arc<Feed>, from: ShardId) {
+    pub(super) fn unwatched(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        name: &StreamName,
+        feed: &Arc<Feed>,
+        from: ShardId,
+    ) {
         let now = core.now();
         let Some(place) = self.streams.place_of(name) else {
             return;
@@ -156,7 +163,7 @@ impl App {
     }
 
     /// A stream without publisher waits for its grace to pass.
-    pub(super) fn stream_left_alone(&mut self, core: &mut Core<Message>, place: usize) {
+    pub(super) fn stream_left_alone(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let now = core.now();
         let Some(stream) = self.streams.at_mut(place) else {
             return;
@@ -167,7 +174,7 @@ impl App {
     }
 
     /// Something of the stream in `place` may be over: its grace, or a feed that nobody watches.
-    pub(super) fn stream_timer(&mut self, core: &mut Core<Message>, place: usize) {
+    pub(super) fn stream_timer(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let now = core.now();
         let Some(stream) = self.streams.at_mut(place) else {
             return;
@@ -189,7 +196,7 @@ impl App {
     }
 
     /// Viewers get the rest and the end; the name is free.
-    fn end_stream(&mut self, core: &mut Core<Message>, place: usize) {
+    fn end_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let Some(stream) = self.streams.at_mut(place) else {
             return;
         };
@@ -215,14 +222,14 @@ impl App {
     }
 
     /// The name has no publisher: one that never arrived here left no stream that would end.
-    pub(super) fn vacant(&mut self, core: &mut Core<Message>, name: StreamName) {
+    pub(super) fn vacant(&mut self, core: &mut Core<Message<K>, K>, name: StreamName) {
         if self.streams.place_of(&name).is_none() {
             let arbiter = arbiter_of(&name, core.shards());
             self.deliver(core, arbiter, Message::Gone { name });
         }
     }
 
-    pub(super) fn end_all_streams(&mut self, core: &mut Core<Message>) {
+    pub(super) fn end_all_streams(&mut self, core: &mut Core<Message<K>, K>) {
         for place in 0..self.streams.places.len() {
             self.end_stream(core, place);
         }

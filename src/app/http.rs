@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use penstock_proto::http::{self, Answer as Begun, Event, Method, Output, Status};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
+use penstock_shard::kernel::Kernel;
 use tracing::{debug, info};
 
 use super::viewers::Answer;
@@ -44,7 +45,7 @@ enum State {
 }
 
 impl HttpPeer {
-    pub fn new(core: &mut Core<Message>, conn: ConnId) -> Self {
+    pub fn new<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId) -> Self {
         let session = http::Session::new(core.now() / 1000, http::Limits::default());
         let peer = HttpPeer {
             session,
@@ -67,7 +68,7 @@ impl HttpPeer {
         }
     }
 
-    fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
+    fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.state {
             State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
             _ => self.session.poll_timeout().map(|millis| millis * 1000),
@@ -90,10 +91,10 @@ enum Wanted {
     },
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     pub(super) fn http_received(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,
@@ -113,7 +114,7 @@ impl App {
 
     fn http_feed(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,
@@ -139,7 +140,13 @@ impl App {
     }
 
     /// Sends what the session has to say and serves its requests until it has none; whether one was answered.
-    fn http_drain(&mut self, core: &mut Core<Message>, conn: ConnId, address: SocketAddr, peer: &mut HttpPeer) -> bool {
+    fn http_drain(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+    ) -> bool {
         let mut answered = false;
         loop {
             match peer.session.poll_output() {
@@ -195,7 +202,7 @@ impl App {
     /// Answers, or asks for what the answer needs; whether the request is answered.
     fn http_serve(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,
@@ -238,7 +245,7 @@ impl App {
     /// The answer to a question that could not be answered at once.
     pub(super) fn http_answered(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,
@@ -252,7 +259,7 @@ impl App {
 
     fn http_answer(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,
@@ -302,7 +309,7 @@ impl App {
         peer.session.refuse(now, status, &why);
     }
 
-    pub(super) fn http_deadline(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut HttpPeer) {
+    pub(super) fn http_deadline(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer) {
         if let State::Asking { name, packaging, .. } = &peer.state {
             self.wait_no_longer(conn, name, *packaging);
             let why = format!("{} has not begun yet; try again", name.as_str());
@@ -330,7 +337,7 @@ impl App {
 
     pub(super) fn http_ended(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut HttpPeer,

@@ -8,18 +8,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
+use penstock_shard::kernel::Kernel;
 use tracing::info;
 
 use super::{App, Peer, Session};
 use crate::messages::{Message, Open, Opening};
 
-impl App {
+impl<K: Kernel> App<K> {
     /// Works with a peer, which is not in the table meanwhile.
     pub(super) fn with_peer(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
-        work: impl FnOnce(&mut App, &mut Core<Message>, &mut Peer),
+        work: impl FnOnce(&mut App<K>, &mut Core<Message<K>, K>, &mut Peer),
     ) {
         let Some(mut peer) = self.peers.take(conn) else { return };
         let done = catch_unwind(AssertUnwindSafe(|| work(self, core, &mut peer)));
@@ -30,7 +31,7 @@ impl App {
         }
     }
 
-    pub(super) fn peer_ended(&mut self, core: &mut Core<Message>, conn: ConnId, why: End) {
+    pub(super) fn peer_ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
         let Some(mut peer) = self.peers.take(conn) else { return };
         let done = catch_unwind(AssertUnwindSafe(|| match &mut peer.session {
             Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
@@ -42,7 +43,7 @@ impl App {
     }
 
     /// Ends a stream whose muxers may be in the middle of something: viewers get what was whole, and no last words.
-    pub(super) fn discard_stream(&mut self, core: &mut Core<Message>, place: usize) {
+    pub(super) fn discard_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let Some(mut stream) = self.streams.remove(place) else {
             return;
         };

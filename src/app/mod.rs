@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
+use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::shard;
 use tracing::{debug, info};
 
@@ -41,7 +42,7 @@ pub enum Port {
 }
 
 /// One shard's part of the appliance; lives on its thread.
-pub struct App {
+pub struct App<K: Kernel = Uring> {
     config: Arc<Config>,
     counters: Arc<AppCounters>,
     directory: Directory,
@@ -50,11 +51,11 @@ pub struct App {
     streams: Streams,
     clip: Option<clip::Clip>,
     claims: u64,
-    outbox: Outbox<Message>,
+    outbox: Outbox<Message<K>>,
     stopping: bool,
 }
 
-impl std::fmt::Debug for App {
+impl<K: Kernel> std::fmt::Debug for App<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App")
             .field("streams", &self.streams.len())
@@ -121,7 +122,7 @@ impl Peers {
     }
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     pub fn new(config: Arc<Config>, counters: Arc<AppCounters>, homes: Arc<Homes>) -> Self {
         App {
             config,
@@ -159,7 +160,7 @@ impl App {
             .map(|(_, stream)| stream)
     }
 
-    fn shut_down(&mut self, core: &mut Core<Message>) {
+    fn shut_down(&mut self, core: &mut Core<Message<K>, K>) {
         if self.stopping {
             return;
         }
@@ -177,7 +178,7 @@ impl App {
     }
 
     /// Connections that watch nothing end at once; viewers end behind their feed's last byte.
-    fn say_goodbye(&mut self, core: &mut Core<Message>, id: ConnId) {
+    fn say_goodbye(&mut self, core: &mut Core<Message<K>, K>, id: ConnId) {
         let watching = self.peers.get(id).is_some_and(|peer| match &peer.session {
             Session::Http(peer) => peer.is_watching(),
             Session::Rtmp(peer) => peer.is_watching(),
@@ -187,17 +188,17 @@ impl App {
         }
     }
 
-    fn stop_if_empty(&mut self, core: &mut Core<Message>) {
+    fn stop_if_empty(&mut self, core: &mut Core<Message<K>, K>) {
         if self.stopping && core.open_connections() == 0 && self.streams.len() == 0 {
             core.stop();
         }
     }
 }
 
-impl shard::App for App {
-    type Message = Message;
+impl<K: Kernel> shard::App<K> for App<K> {
+    type Message = Message<K>;
 
-    fn accepted(&mut self, core: &mut Core<Message>, tag: u32, conn: ConnId, peer: SocketAddr) {
+    fn accepted(&mut self, core: &mut Core<Message<K>, K>, tag: u32, conn: ConnId, peer: SocketAddr) {
         let session = if tag == Port::Rtmp as u32 {
             Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn)))
         } else {
@@ -214,44 +215,44 @@ impl shard::App for App {
         }
     }
 
-    fn received(&mut self, core: &mut Core<Message>, conn: ConnId, bytes: &[u8]) {
+    fn received(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, bytes: &[u8]) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
             Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
         });
     }
 
-    fn ended(&mut self, core: &mut Core<Message>, conn: ConnId, why: End) {
+    fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
         self.peer_ended(core, conn, why);
         self.stop_if_empty(core);
     }
 
-    fn reached_end(&mut self, core: &mut Core<Message>, conn: ConnId) {
+    fn reached_end(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(_) => core.finish(conn),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
         });
     }
 
-    fn detached(&mut self, core: &mut Core<Message>, conn: ConnId, detached: Detached) {
+    fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
         if let Session::Rtmp(session) = peer.session {
             self.move_publisher(core, peer.address, *session, detached);
         }
     }
 
-    fn feed_unused(&mut self, core: &mut Core<Message>, feed: FeedId) {
+    fn feed_unused(&mut self, core: &mut Core<Message<K>, K>, feed: FeedId) {
         self.viewers_left(core, feed);
     }
 
-    fn deadline(&mut self, core: &mut Core<Message>, conn: ConnId) {
+    fn deadline(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_deadline(core, conn, session),
             Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
         });
     }
 
-    fn timer(&mut self, core: &mut Core<Message>, key: u64) {
+    fn timer(&mut self, core: &mut Core<Message<K>, K>, key: u64) {
         let place = (key & ((1 << 56) - 1)) as usize;
         match (key >> 56) as u8 {
             kind if kind == Timer::Stream as u8 => self.stream_timer(core, place),
@@ -267,7 +268,7 @@ impl shard::App for App {
         }
     }
 
-    fn message(&mut self, core: &mut Core<Message>, message: Message) {
+    fn message(&mut self, core: &mut Core<Message<K>, K>, message: Message<K>) {
         match message {
             Message::Claim {
                 name,

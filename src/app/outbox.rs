@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use penstock_shard::core::Core;
+use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 use tracing::error;
 
@@ -59,9 +60,14 @@ impl<M> Outbox<M> {
     }
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     /// A message whose refusal the caller answers for.
-    pub(super) fn send(&self, core: &mut Core<Message>, target: ShardId, message: Message) -> Result<(), Message> {
+    pub(super) fn send(
+        &self,
+        core: &mut Core<Message<K>, K>,
+        target: ShardId,
+        message: Message<K>,
+    ) -> Result<(), Message<K>> {
         if self.outbox.waits_for(target) {
             return Err(message);
         }
@@ -69,7 +75,7 @@ impl App {
     }
 
     /// A message that must arrive: when the target's inbox is full, later.
-    pub(super) fn deliver(&mut self, core: &mut Core<Message>, target: ShardId, message: Message) {
+    pub(super) fn deliver(&mut self, core: &mut Core<Message<K>, K>, target: ShardId, message: Message<K>) {
         let Err(message) = self.send(core, target, message) else {
             return;
         };
@@ -81,7 +87,7 @@ impl App {
         }
     }
 
-    pub(super) fn retry_outbox(&mut self, core: &mut Core<Message>) {
+    pub(super) fn retry_outbox(&mut self, core: &mut Core<Message<K>, K>) {
         if self.outbox.retry(|target, message| core.send_message(target, message)) {
             core.set_timer(core.now() + limits::OUTBOX_RETRY_MICROS, Timer::Outbox.key(0));
         }

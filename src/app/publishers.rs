@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use penstock_proto::rtmp::{self, PublishRejection, StopReason};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached};
+use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 use tracing::{info, warn};
 
@@ -23,12 +24,12 @@ struct Refusal {
     why: String,
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     /// A publisher asks: it is checked against the configuration, then the name is claimed. No password: the URL has one
     /// level, which is the name.
     pub(super) fn rtmp_publish(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -111,7 +112,7 @@ impl App {
     /// As arbiter: who gets the name.
     pub(super) fn arbitrate(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         name: StreamName,
         claim: ClaimId,
         from: ShardId,
@@ -138,7 +139,7 @@ impl App {
     /// The arbiter has answered.
     pub(super) fn claimed(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         claim: ClaimId,
         home: Result<ShardId, NameTaken>,
@@ -152,7 +153,7 @@ impl App {
 
     fn claim_answered(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -196,10 +197,10 @@ impl App {
     /// Off this shard: everything of the publisher goes to its home.
     pub(super) fn move_publisher(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         address: SocketAddr,
         peer: RtmpPeer,
-        detached: Detached,
+        detached: Detached<K::Socket>,
     ) {
         let Role::Moving { name, claim } = peer.role else {
             return;
@@ -221,7 +222,7 @@ impl App {
     }
 
     /// A publisher arrives at its home, or on its way at the arbiter.
-    pub(super) fn publisher_moved_here(&mut self, core: &mut Core<Message>, moved: Moved) {
+    pub(super) fn publisher_moved_here(&mut self, core: &mut Core<Message<K>, K>, moved: Moved<K>) {
         if arbiter_of(&moved.name, core.shards()) == core.id() {
             match self.directory.home(&moved.name) {
                 // Another was let in since: it is not to be pushed out by one that comes late.
@@ -260,7 +261,7 @@ impl App {
     }
 
     /// Ends a publisher on its way, which lost its name to another.
-    fn turn_away(&mut self, core: &mut Core<Message>, moved: Moved) {
+    fn turn_away(&mut self, core: &mut Core<Message<K>, K>, moved: Moved<K>) {
         self.counters.publishers_replaced.add(1);
         let Ok(session) = rtmp::Session::import(&moved.session) else {
             return;
@@ -282,7 +283,7 @@ impl App {
     /// At the home: the stream takes the publisher, and the peer hears of it.
     fn begin_publish(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -311,7 +312,7 @@ impl App {
     /// Puts a publisher into its stream, which is made if it is not there.
     pub(super) fn take_publisher(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         name: &StreamName,
         publisher: Publisher,
     ) -> Result<usize, String> {
@@ -337,7 +338,7 @@ impl App {
     }
 
     /// The arbiter gave the name to another.
-    pub(super) fn replace_publisher(&mut self, core: &mut Core<Message>, name: &StreamName, claim: ClaimId) {
+    pub(super) fn replace_publisher(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName, claim: ClaimId) {
         let Some(place) = self.streams.place_of(name) else {
             return;
         };
@@ -348,7 +349,7 @@ impl App {
     }
 
     /// Ends the publisher of a stream that another takes over.
-    fn end_publisher(&mut self, core: &mut Core<Message>, place: usize, why: &str) {
+    fn end_publisher(&mut self, core: &mut Core<Message<K>, K>, place: usize, why: &str) {
         let Some(stream) = self.streams.at_mut(place) else {
             return;
         };
@@ -369,7 +370,7 @@ impl App {
     /// The peer publishes no more, for whatever reason.
     pub(super) fn rtmp_unpublish(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         address: SocketAddr,
         peer: &mut RtmpPeer,
         why: String,
@@ -387,7 +388,7 @@ impl App {
 
     fn publisher_left(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         address: SocketAddr,
         place: usize,
         claim: ClaimId,
@@ -406,7 +407,7 @@ impl App {
         self.stream_left_alone(core, place);
     }
 
-    pub(super) fn release(&mut self, core: &mut Core<Message>, name: StreamName, claim: ClaimId) {
+    pub(super) fn release(&mut self, core: &mut Core<Message<K>, K>, name: StreamName, claim: ClaimId) {
         let arbiter = arbiter_of(&name, core.shards());
         self.deliver(core, arbiter, Message::Release { name, claim });
     }

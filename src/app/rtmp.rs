@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use penstock_proto::rtmp::{self, Event, Output, PlayRejection, StopReason};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
+use penstock_shard::kernel::Kernel;
 use tracing::{debug, info};
 
 use super::viewers::Answer;
@@ -60,7 +61,7 @@ pub(super) enum Role {
 }
 
 impl RtmpPeer {
-    pub fn new(core: &mut Core<Message>, conn: ConnId) -> Self {
+    pub fn new<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId) -> Self {
         // The handshake's filler need not be secret, only unlike the last one.
         let seed = core.now() ^ conn.number().rotate_left(40);
         let peer = RtmpPeer::resumed(rtmp::Session::new(core.now() / 1000, seed), Vec::new());
@@ -88,7 +89,7 @@ impl RtmpPeer {
         }
     }
 
-    pub fn set_deadline(&self, core: &mut Core<Message>, conn: ConnId) {
+    pub fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.role {
             Role::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
             _ => self.session.poll_timeout().map(|millis| millis * 1000),
@@ -97,7 +98,7 @@ impl RtmpPeer {
     }
 
     /// Sends what the session has to say, where no event can be among it.
-    pub fn transmit(&mut self, core: &mut Core<Message>, conn: ConnId) {
+    pub fn transmit<K: Kernel>(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Transmit(bytes) => core.send(conn, bytes),
@@ -110,10 +111,10 @@ impl RtmpPeer {
     }
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     pub(super) fn rtmp_received(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -135,7 +136,7 @@ impl App {
     /// Gives the session what it takes; the rest is kept.
     pub(super) fn rtmp_feed(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -171,7 +172,7 @@ impl App {
     /// Acts on what the session has to say; how many outputs there were.
     fn rtmp_drain(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -203,7 +204,7 @@ impl App {
 
     fn rtmp_event(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -238,7 +239,7 @@ impl App {
         }
     }
 
-    fn rtmp_paused(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut RtmpPeer) {
+    fn rtmp_paused(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut RtmpPeer) {
         peer.role = match std::mem::replace(&mut peer.role, Role::None) {
             Role::Watching { name, packaging, since } => {
                 core.leave_feed(conn);
@@ -256,7 +257,7 @@ impl App {
         };
     }
 
-    fn rtmp_resumed(&mut self, core: &mut Core<Message>, conn: ConnId, address: SocketAddr, peer: &mut RtmpPeer) {
+    fn rtmp_resumed(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, address: SocketAddr, peer: &mut RtmpPeer) {
         match std::mem::replace(&mut peer.role, Role::None) {
             Role::Paused { name, packaging, since } => {
                 let answer = self.ask(core, conn, &name, Some(packaging));
@@ -272,7 +273,7 @@ impl App {
 
     fn rtmp_play(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -303,7 +304,7 @@ impl App {
     /// The answer to a question that could not be answered at once.
     pub(super) fn rtmp_answered(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -316,7 +317,7 @@ impl App {
 
     fn rtmp_decide(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -353,7 +354,7 @@ impl App {
     }
 
     /// The feed has ended: the session says so, behind its last record.
-    pub(super) fn rtmp_reached_end(&mut self, core: &mut Core<Message>, conn: ConnId, peer: &mut RtmpPeer) {
+    pub(super) fn rtmp_reached_end(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut RtmpPeer) {
         let reason = if self.stopping {
             StopReason::ServerClosing
         } else {
@@ -366,7 +367,7 @@ impl App {
 
     pub(super) fn rtmp_deadline(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -392,7 +393,7 @@ impl App {
 
     pub(super) fn rtmp_ended(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,
@@ -409,7 +410,7 @@ impl App {
     /// The viewer watches, or waits to, no longer.
     fn viewer_gone(
         &mut self,
-        core: &Core<Message>,
+        core: &Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
         peer: &mut RtmpPeer,

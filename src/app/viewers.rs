@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, FeedId};
+use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 
 use super::{App, Session};
@@ -53,11 +54,11 @@ pub(super) enum Answer {
     NothingToCarry,
 }
 
-impl App {
+impl<K: Kernel> App<K> {
     /// Asks for a feed on behalf of a viewer. The answer, if it is there at once; otherwise the session is told later.
     pub(super) fn ask(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         name: &StreamName,
         packaging: Option<Packaging>,
@@ -89,7 +90,7 @@ impl App {
 
     fn send_question(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         name: &StreamName,
         packaging: Option<Packaging>,
         home: Option<ShardId>,
@@ -119,7 +120,7 @@ impl App {
     /// An answer has come: everybody who waited is told.
     pub(super) fn opened(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         name: StreamName,
         packaging: Option<Packaging>,
         outcome: Opening,
@@ -175,7 +176,7 @@ impl App {
     /// A session that has asked another question since takes no answer to this one.
     fn tell(
         &mut self,
-        core: &mut Core<Message>,
+        core: &mut Core<Message<K>, K>,
         conn: ConnId,
         question: (&StreamName, Option<Packaging>),
         answer: Answer,
@@ -192,7 +193,7 @@ impl App {
     }
 
     /// A feed without viewers here is forgotten, and its home told.
-    pub(super) fn viewers_left(&mut self, core: &mut Core<Message>, id: FeedId) {
+    pub(super) fn viewers_left(&mut self, core: &mut Core<Message<K>, K>, id: FeedId) {
         let Some(feed) = core.feed(id).filter(|_| core.viewers(id) == 0).cloned() else {
             return;
         };
@@ -228,7 +229,7 @@ impl App {
     }
 
     /// The arbiter hands a question on to the stream's home.
-    pub(super) fn find(&mut self, core: &mut Core<Message>, open: Open) {
+    pub(super) fn find(&mut self, core: &mut Core<Message<K>, K>, open: Open) {
         match self.directory.home(&open.name) {
             Some(home) => self.deliver(core, home, Message::Open(open)),
             None => {

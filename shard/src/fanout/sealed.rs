@@ -2,13 +2,14 @@
 //! buffer of the connection, one at a time (DESIGN.md 4.3, "Wrap").
 
 use crate::connection::{ConnId, Connection, InFlight, Wrap};
-use crate::core::{Core, End};
+use crate::core::{Core, End, Operation};
+use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
 
 use super::Step;
 use super::send::Piece;
 
-impl<M> Core<M> {
+impl<M, K: Kernel> Core<M, K> {
     pub(super) fn step_sealed(&mut self, id: ConnId) -> Step {
         if self.fill_sealed(id).is_none() {
             return self.nothing_left(id);
@@ -25,9 +26,12 @@ impl<M> Core<M> {
             return Step::Idle;
         };
         let unsent = &sealed.unsent[sealed.sent..];
-        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
-        *in_flight = InFlight::Sealed { bytes };
-        self.queue_send(id, address, bytes)
+        *in_flight = InFlight::Sealed {
+            bytes: unsent.len() as u32,
+        };
+        let user_data = Operation::Send.of_connection(id);
+        let queued = self.kernel.send(id.index, Outgoing::Own(unsent), user_data);
+        self.queued(id, queued)
     }
 
     /// At most one sealed buffer is unsent; when there is none, the next piece of plain bytes fills it.

@@ -3,18 +3,18 @@
 //! A piece is session bytes, or the rest of the queued range; which of them is decided here and nowhere else, so that no
 //! byte of ours is ever put inside a record. Turns and the urgent queue decide when; the ring sends.
 
-use std::os::fd::AsFd;
+use std::io;
 use std::sync::Arc;
 
 use crate::connection::{ConnId, InFlight, Life, WAITING, Wrap};
 use crate::core::{Core, End, Event, Operation, failed};
 use crate::feed::Feed;
+use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
-use crate::sys::socket;
 
 use super::Step;
 
-impl<M> Core<M> {
+impl<M, K: Kernel> Core<M, K> {
     /// Sends the next piece of what this connection has to send.
     pub(super) fn step(&mut self, id: ConnId) -> Step {
         let Some(connection) = self.connections.get(id) else {
@@ -94,7 +94,7 @@ impl<M> Core<M> {
             if low_water > connection.low_water {
                 connection.low_water = low_water;
                 // A socket that keeps the smaller value only sends more often.
-                let _ = socket::set_not_sent_low_water(&connection.fd, low_water);
+                let _ = self.kernel.set_not_sent_low_water(&connection.socket, low_water);
             }
             if let Some(cursor) = connection.cursor.as_mut() {
                 cursor.end = end;
@@ -183,9 +183,11 @@ impl<M> Core<M> {
             return Step::Idle;
         };
         let unsent = connection.own.unsent();
-        let (address, bytes) = (unsent.as_ptr() as u64, unsent.len() as u32);
+        let bytes = unsent.len() as u32;
+        let user_data = Operation::Send.of_connection(id);
+        let queued = self.kernel.send(id.index, Outgoing::Own(unsent), user_data);
         connection.in_flight = InFlight::Own { bytes };
-        self.queue_send(id, address, bytes)
+        self.queued(id, queued)
     }
 
     pub(super) fn queue_range(&mut self, id: ConnId) -> Step {
@@ -202,10 +204,10 @@ impl<M> Core<M> {
         let span = local.feed.span(self.id.index(), position, cursor.end);
         if span.len >= limits::SENDFILE_BYTES {
             local.feed.mark_sendfile(position);
-            let result = socket::sendfile(connection.fd.as_fd(), self.pool.fd(), span.file_offset, span.len);
+            let result = self.kernel.sendfile(&connection.socket, &self.pool, span);
             self.counters.sendfiles.add(1);
             let taken = result.or_else(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => Ok(0),
+                io::ErrorKind::WouldBlock => Ok(0),
                 _ => Err(error),
             });
             return match taken {
@@ -217,16 +219,15 @@ impl<M> Core<M> {
             };
         }
         connection.in_flight = InFlight::Feed { bytes: span.len as u32 };
-        self.queue_send(id, span.address, span.len as u32)
+        let user_data = Operation::Send.of_connection(id);
+        let queued = self.kernel.send(id.index, Outgoing::Span(span), user_data);
+        self.queued(id, queued)
     }
 
-    pub(super) fn queue_send(&mut self, id: ConnId, address: u64, bytes: u32) -> Step {
-        debug_assert!(bytes > 0);
+    /// What became of the attempt to put a send into the ring.
+    pub(super) fn queued(&mut self, id: ConnId, queued: io::Result<()>) -> Step {
         self.counters.sends.add(1);
-        match self
-            .uring
-            .send(id.index, address, bytes, Operation::Send.of_connection(id))
-        {
+        match queued {
             Ok(()) => Step::Queued,
             Err(error) => {
                 if let Some(connection) = self.connections.get_mut(id) {
@@ -245,7 +246,7 @@ impl<M> Core<M> {
         };
         let carried = std::mem::replace(&mut connection.in_flight, InFlight::Nothing);
         if result < 0 && -result != libc::EAGAIN {
-            return self.end(id, failed_send(&std::io::Error::from_raw_os_error(-result)));
+            return self.end(id, failed_send(&io::Error::from_raw_os_error(-result)));
         }
         if let Step::Again = self.sent(id, carried, result.max(0) as u32) {
             self.make_urgent(id);
@@ -334,7 +335,7 @@ impl<M> Core<M> {
             return;
         };
         match self
-            .uring
+            .kernel
             .poll_writable(id.index, Operation::Writable.of_connection(id))
         {
             Ok(()) => connection.writable_armed = true,
@@ -359,7 +360,7 @@ impl<M> Core<M> {
             connection.life = Life::Draining;
             // Not armed: the peer has ended its side already.
             let is_peer_there = connection.receive_armed;
-            match socket::shutdown_write(connection.fd.as_fd()) {
+            match self.kernel.shutdown_write(&connection.socket) {
                 Ok(()) if is_peer_there => {}
                 Ok(()) => self.end(id, End::Finished),
                 Err(_) => self.end(id, End::Peer),
@@ -401,7 +402,7 @@ fn range_end(feed: &Feed, position: u64) -> u64 {
     }
 }
 
-fn failed_send(error: &std::io::Error) -> End {
+fn failed_send(error: &io::Error) -> End {
     match error.raw_os_error() {
         Some(libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT) => End::Peer,
         _ => failed(error),

@@ -82,7 +82,7 @@ fn empty_headers_are_no_sends(sealed: bool) {
     client.key = sealed.then(|| XorKey::new(5));
     world.run(0, move |stage, core| {
         let unsent = Vec::new();
-        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
         if sealed {
             core.seal(conn, Box::new(XorKey::new(5)));
         }

@@ -82,7 +82,7 @@ fn a_peer_that_resets_in_the_middle_of_a_send_harms_nobody() {
         let (fd, stream) = connected_pair(16 * 1024);
         let conn = world.run(0, move |stage, core| {
             let unsent = Vec::new();
-            let conn = core.adopt(Detached { fd, unsent }).unwrap();
+            let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
             core.join(conn, stage.feed.unwrap());
             conn
         });
@@ -106,7 +106,7 @@ fn finish_takes_no_longer_than_its_deadline() {
     let (deaf, idle) = world.run(0, move |_, core| {
         let conns = [deaf, idle].map(|fd| {
             let unsent = Vec::new();
-            let conn = core.adopt(Detached { fd, unsent }).unwrap();
+            let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
             core.set_deadline(conn, Some(core.now() + 20_000_000));
             conn
         });
@@ -177,7 +177,7 @@ fn a_peer_that_has_ended_its_side_still_reads_the_whole_answer() {
             core.finish(conn);
         }));
         let unsent = Vec::new();
-        core.adopt(Detached { fd, unsent }).unwrap();
+        core.adopt(Detached { socket: fd, unsent }).unwrap();
     });
     let mut client = Client::new(stream);
     client.stream.write_all(b"request").unwrap();

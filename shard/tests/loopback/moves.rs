@@ -40,7 +40,7 @@ fn a_connection_that_moves_loses_no_byte_either_way() {
         number
     });
     let unsent = Vec::new();
-    let mut moving = Detached { fd, unsent };
+    let mut moving = Detached { socket: fd, unsent };
     let mut carried = 0;
     for hop in 0..HOPS {
         let shard = (hop % 2) as usize;
@@ -84,7 +84,7 @@ fn a_viewer_that_leaves_inside_a_large_record_can_still_be_answered() {
     let (fd, stream) = connected_pair(16 * 1024);
     let conn = world.run(0, move |stage, core| {
         let unsent = Vec::new();
-        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
         core.join(conn, stage.feed.unwrap());
         conn
     });
@@ -121,7 +121,7 @@ fn a_peer_that_makes_us_answer_and_does_not_read_is_closed() {
     let (fd, _stream) = connected_pair(16 * 1024);
     let answers = world.run(0, move |_, core| {
         let unsent = Vec::new();
-        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
         (0..10_000).find(|_| {
             core.send(conn, &[0; 1000]);
             core.peer(conn).is_none()

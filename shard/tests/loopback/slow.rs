@@ -42,7 +42,7 @@ fn narrow_viewer(world: &World, send_bytes: usize, seal: Option<XorKey>) -> (Con
     client.key = seal.clone();
     let conn = world.run(0, move |stage, core| {
         let unsent = Vec::new();
-        let conn = core.adopt(Detached { fd, unsent }).unwrap();
+        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
         if let Some(seal) = seal {
             core.seal(conn, Box::new(seal));
         }
