@@ -219,7 +219,11 @@ impl Feed {
         );
         while low < high {
             let middle = low + (high - low) / 2;
-            let record = self.boundary(middle)?;
+            let Some(record) = self.boundary(middle) else {
+                // Given back since the tail was read, and with it all before it; what is claimed is behind it.
+                low = middle + 1;
+                continue;
+            };
             if position < record.start {
                 high = middle;
             } else if position >= record.end {
