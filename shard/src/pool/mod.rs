@@ -314,6 +314,8 @@ impl Pool {
                     continue; // another thread is punching it
                 }
                 let block = BlockId((at * 8) as u32 + bit.trailing_zeros());
+                // A reader that sees a zero of the hole, and then fences, also sees that the owner had given the block away.
+                fence(Ordering::Release);
                 if let Err(error) = self.memory.punch(self.offset_of(block), BLOCK_BYTES) {
                     queue.fetch_or(bit, Ordering::AcqRel);
                     return Err(error);
