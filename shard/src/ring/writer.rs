@@ -254,14 +254,16 @@ impl Writer {
     }
 
     pub fn set_state(&mut self, state: State) {
-        let (word, since_micros) = match state {
-            State::Live => (STATE_LIVE, 0),
-            State::PublisherGone { since_micros } => (STATE_PUBLISHER_GONE, since_micros),
-            State::Ended => (STATE_ENDED, 0),
+        let word = match state {
+            State::Live => STATE_LIVE,
+            State::PublisherGone { since_micros } => {
+                self.shared
+                    .word(AT_STATE_SINCE)
+                    .store(since_micros as u64, Ordering::Relaxed);
+                STATE_PUBLISHER_GONE
+            }
+            State::Ended => STATE_ENDED,
         };
-        self.shared
-            .word(AT_STATE_SINCE)
-            .store(since_micros as u64, Ordering::Relaxed);
         self.shared.word(AT_STATE).store(word, Ordering::Release);
     }
 
