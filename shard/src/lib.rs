@@ -10,6 +10,7 @@
 pub mod connection;
 pub mod core;
 pub mod counters;
+mod doorbells;
 pub mod executor;
 pub mod fanout;
 pub mod feed;

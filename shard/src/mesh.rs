@@ -7,10 +7,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::doorbells::Doorbells;
 use crate::limits::{INBOX_MESSAGES, SHARDS_MAX};
 use crate::sys::socket;
 
@@ -33,8 +34,7 @@ impl ShardId {
 #[derive(Debug)]
 pub struct Mesh<M> {
     inboxes: Vec<Inbox<M>>,
-    /// By sender and target.
-    rung: Vec<AtomicBool>,
+    doorbells: Doorbells,
     arrived: AtomicUsize,
 }
 
@@ -61,7 +61,7 @@ impl<M> Mesh<M> {
                     wake: OnceLock::new(),
                 })
                 .collect(),
-            rung: (0..shards * shards).map(|_| AtomicBool::new(false)).collect(),
+            doorbells: Doorbells::new(shards),
             arrived: AtomicUsize::new(0),
         }
     }
@@ -113,17 +113,14 @@ impl<M> Mesh<M> {
     /// The ring to ring at, unless a doorbell of `sender` is already under way there.
     pub(crate) fn claim_doorbell(&self, sender: ShardId, target: ShardId) -> Option<RawFd> {
         let wake = self.inboxes[target.index()].wake.get()?;
-        let rung = &self.rung[sender.index() * self.shards() + target.index()];
-        if rung.swap(true, Ordering::SeqCst) {
-            None
-        } else {
-            Some(wake.ring)
-        }
+        self.doorbells
+            .claim(sender.index(), target.index())
+            .then_some(wake.ring)
     }
 
     /// Called by the target before it looks, or by the sender whose doorbell failed.
     pub(crate) fn clear_doorbell(&self, sender: ShardId, target: ShardId) {
-        self.rung[sender.index() * self.shards() + target.index()].store(false, Ordering::SeqCst);
+        self.doorbells.clear(sender.index(), target.index());
     }
 }
 
