@@ -302,14 +302,15 @@ impl Feed {
         if before <= position {
             return Ok(());
         }
-        // SeqCst on both, as on the writer's tail and its look at the claims: either the writer sees this claim before it
-        // gives blocks back, or this sees the tail that the writer gives them back for.
-        released.store(position, Ordering::SeqCst);
+        released.store(position, Ordering::Relaxed);
+        // As between the writer's tail and its look at the claims: either the writer sees this claim before it gives blocks
+        // back, or this sees the tail that the writer gives them back for.
+        fence(Ordering::SeqCst);
         let tail = self.records.tail();
         if tail <= position {
             return Ok(());
         }
-        released.store(before, Ordering::SeqCst);
+        released.store(before, Ordering::Relaxed);
         Err(Passed { position, tail })
     }
 
@@ -327,7 +328,7 @@ impl Feed {
 
     /// What `shard` has released.
     pub fn released(&self, shard: usize) -> u64 {
-        self.released_word(shard).load(Ordering::SeqCst)
+        self.released_word(shard).load(Ordering::Acquire)
     }
 
     /// The contiguous bytes from `position` up to `end` or the block's end, pinned by `shard`'s claim.

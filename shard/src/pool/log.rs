@@ -84,7 +84,7 @@ impl Log {
     }
 
     pub fn tail(&self) -> u64 {
-        self.word(AT_TAIL).load(Ordering::SeqCst)
+        self.word(AT_TAIL).load(Ordering::Acquire)
     }
 
     pub fn floor(&self) -> u64 {
@@ -352,8 +352,7 @@ impl LogWriter {
             "tail from {before} to {position} of {}",
             self.head
         );
-        // SeqCst pairs with claims (feed): either the claimant sees this tail, or the writer sees the claim.
-        self.log.word(AT_TAIL).store(position, Ordering::SeqCst);
+        self.log.word(AT_TAIL).store(position, Ordering::Release);
     }
 
     /// Gives back the blocks wholly below `position`, which is at most the tail.
