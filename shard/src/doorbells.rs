@@ -4,7 +4,7 @@
 //!
 //! Specification: DESIGN 4.2 (set by the sender, cleared by the target before it looks).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::sys::sync::{AtomicBool, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Doorbells {
@@ -35,5 +35,51 @@ impl Doorbells {
 
     fn flag(&self, sender: usize, target: usize) -> &AtomicBool {
         &self.rung[sender * self.shards + target]
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod models {
+    use loom::thread;
+
+    use super::*;
+    use crate::models::in_every_order;
+    use crate::sys::sync::{Arc, AtomicU64};
+
+    /// What is shown before a doorbell is claimed is seen, at the latest, by the look behind the last doorbell that rings;
+    /// and never are two under way.
+    #[test]
+    fn nothing_that_is_shown_stays_unseen() {
+        in_every_order(|| {
+            let doorbells = Arc::new(Doorbells::new(1));
+            let (shown, bells) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+            let sender = thread::spawn({
+                let (doorbells, shown, bells) = (doorbells.clone(), shown.clone(), bells.clone());
+                move || {
+                    for number in 1..=3 {
+                        shown.store(number, Ordering::Relaxed);
+                        if doorbells.claim(0, 0) {
+                            // The kernel orders what stands before a doorbell and what stands behind its completion.
+                            let under_way = bells.fetch_add(1, Ordering::AcqRel);
+                            assert_eq!(under_way, 0, "one is under way");
+                        }
+                    }
+                }
+            });
+            let mut seen = 0;
+            let mut look = || {
+                if bells.load(Ordering::Acquire) > 0 {
+                    bells.fetch_sub(1, Ordering::AcqRel);
+                    doorbells.clear(0, 0);
+                    seen = shown.load(Ordering::Relaxed);
+                }
+                seen
+            };
+            look();
+            look();
+            sender.join().unwrap();
+            assert_eq!(look(), 3, "the last doorbell brings the last number");
+        });
     }
 }

@@ -8,16 +8,17 @@
 use crate::pool::limits::{BLOCK_BYTES, BLOCK_WORDS};
 use crate::pool::log::place_bytes;
 use crate::sys::memory::{PAGE_BYTES, WORD_BYTES};
+use crate::sys::sync::size;
 
 /// Shards of a process: one bit each in the word of doorbells.
-pub const SHARDS_MAX: usize = 64;
+pub const SHARDS_MAX: usize = size(64, 2);
 /// Apart by a cache line, so that a shard that releases does not slow the next one.
-pub const RELEASED_BYTES_EACH: usize = 64;
+pub const RELEASED_BYTES_EACH: usize = size(64, 8);
 
 /// Blocks of a feed's bytes, kept and claimed: 256 MiB.
-pub const RECORD_BLOCKS_MAX: usize = 1024;
+pub const RECORD_BLOCKS_MAX: usize = size(1024, 16);
 /// Blocks of boundary index: 524,288 records, which is 10 s of 40 Mb/s in records of 1,400 bytes ten times over.
-pub const INDEX_BLOCKS_MAX: usize = 64;
+pub const INDEX_BLOCKS_MAX: usize = size(64, 10);
 /// Records in the kept window; beyond it the oldest are not kept, as with bytes. Only records that average less than 512
 /// bytes in a window of the largest size meet it.
 pub const RECORDS_KEPT_MAX: u64 = INDEX_ENTRIES_MAX / 2;
@@ -36,24 +37,24 @@ pub const CLAIMED_BYTES_MAX: u64 = (RECORD_BLOCKS_MAX * BLOCK_BYTES) as u64 / 4;
 /// An audio frame of 8 kb/s with a packet header is 32 bytes; smaller records only shorten the window.
 const RECORD_BYTES_TYPICAL_MIN: u64 = 32;
 /// One record or one batch: a frame of [`crate::ring::limits::PACKET_BYTES_MAX`] in any packaging.
-pub const BATCH_BYTES_MAX: u64 = 48 * 1024 * 1024;
+pub const BATCH_BYTES_MAX: u64 = size(48 * 1024 * 1024, BLOCK_BYTES) as u64;
 /// Records of one batch: a frame of 16 MiB in packets of 1,400 bytes, and then some.
-pub const BATCH_RECORDS_MAX: usize = 16_384;
+pub const BATCH_RECORDS_MAX: usize = size(16_384, 40);
 
 /// Join points that can be asked for. The newest serves everyone; the others are for readers that were overtaken.
-pub const JOINS_MAX: usize = 64;
+pub const JOINS_MAX: usize = size(64, 1);
 /// Times that a reader which was overtaken looks again; each needs the writer to have added 64 join points meanwhile, or
 /// overwritten the header area.
-pub const JOIN_TRIES_MAX: usize = 16;
+pub const JOIN_TRIES_MAX: usize = size(16, 3);
 /// Position, decode time, join header and skip header with their lengths.
 pub const JOIN_WORDS: usize = 6;
 /// Join points from which the writer chooses what to keep; beyond it the oldest is not kept. 60 s of audio frames, each a
 /// record to join at, are 2,820.
 pub const JOINS_KEPT_MAX: usize = 4096;
 /// One join or skip header: codec data of 64 KiB and what the container adds. Two fit the area.
-pub const HEADER_BYTES_MAX: usize = 96 * 1024;
+pub const HEADER_BYTES_MAX: usize = size(96 * 1024, 8);
 /// The area of join and skip headers: the rest of the root block.
-pub const HEADERS_BYTES: usize = 192 * 1024;
+pub const HEADERS_BYTES: usize = size(192 * 1024, 16);
 
 pub(crate) const ROOT_WORDS_BYTES: usize = PAGE_BYTES;
 pub(crate) const RELEASED_BYTES: usize = SHARDS_MAX * RELEASED_BYTES_EACH;

@@ -38,15 +38,18 @@
 //! a boundary; index entries reach down to the oldest byte held; `evict_below` <= tail and only grows.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::pool::log::{Full, Log, Span};
 use crate::pool::{BlockId, Dirty, Pool};
 use crate::sys::memory::WORD_BYTES;
+use crate::sys::sync::{Arc, AtomicU64, Ordering, fence};
 
 pub mod limits;
 #[cfg(test)]
+#[cfg(loom)]
+mod models;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 mod writer;
 

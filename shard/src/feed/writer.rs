@@ -8,12 +8,11 @@
 //! its record; blocks are given back only below both the tail and every shard's `released`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use crate::pool::Pool;
 use crate::pool::limits::BLOCK_BYTES;
 use crate::pool::log::{Full, LogWriter};
+use crate::sys::sync::{Arc, Ordering, fence};
 
 use super::limits::{
     AT_INDEX, AT_RECORDS, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CLAIMED_BYTES_MAX, ENTRIES_HELD_MAX, HEADER_BYTES_MAX,
@@ -351,6 +350,12 @@ impl Writer {
                 }),
         };
         keep.max(tail)
+    }
+
+    /// Where the oldest block that is kept or claimed starts.
+    #[cfg(loom)]
+    pub fn floor(&self) -> u64 {
+        self.records.floor()
     }
 
     fn entries_held(&self) -> u64 {

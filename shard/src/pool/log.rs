@@ -24,11 +24,10 @@
 //! - tail only says what new readers may ask for; blocks between floor and tail are held for claims (see [`crate::feed`]).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::{BLOCK_BYTES, BlockId, Dirty, Hint, Pool};
 use crate::sys::memory::WORD_BYTES;
+use crate::sys::sync::{Arc, AtomicU64, Ordering, fence};
 
 /// A contiguous run of mapped bytes, for the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +137,11 @@ impl Log {
                 .word(offset + at * WORD_BYTES)
                 .load(Ordering::Relaxed)
         })
+    }
+
+    #[cfg(loom)]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Whether everything that was read from `position` on, before this call, was still the log's.

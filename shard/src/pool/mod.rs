@@ -28,15 +28,19 @@
 
 use std::fmt;
 use std::io;
+#[cfg(not(loom))]
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::sys::memory::{Mapping, PAGE_BYTES, WORD_BYTES};
+use crate::sys::sync::{Arc, AtomicU64, AtomicUsize, Ordering, fence};
 
 pub mod limits;
 pub mod log;
 #[cfg(test)]
+#[cfg(loom)]
+mod models;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use limits::BLOCK_BYTES;
@@ -190,6 +194,7 @@ impl Pool {
 
     /// Maps the pool of another process or of an earlier version, whose layout is checked. Its blocks stay with their
     /// owners.
+    #[cfg(not(loom))]
     pub fn open(fd: OwnedFd) -> Result<Arc<Pool>, OpenError> {
         let memory = Mapping::open(fd).map_err(OpenError::System)?;
         let read = |at: usize| memory.word(at).load(Ordering::Acquire);
@@ -343,6 +348,7 @@ impl Pool {
     }
 
     /// The file behind the blocks, for `sendfile` and for handing the budget to another process.
+    #[cfg(not(loom))]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.memory.fd()
     }
@@ -436,6 +442,7 @@ impl Places {
     }
 
     /// Whether what a header says is free of overlaps and fills `bytes` exactly.
+    #[cfg(not(loom))]
     fn fit(&self, bytes: usize) -> bool {
         let aligned = |at: usize| at.is_multiple_of(WORD_BYTES);
         let most = bytes / BLOCK_BYTES;

@@ -7,7 +7,7 @@
 //! Invariants: between two points without a jump the map is linear, and media time grows; beyond the newest point, and from a
 //! point up to a jump, a microsecond is a microsecond.
 
-use std::sync::atomic::{Ordering, fence};
+use crate::sys::sync::{Ordering, fence};
 
 use super::limits::{CLOCK_ERROR_MICROS_MAX, CLOCK_JUMP_MICROS, CLOCK_POINTS_MAX, READ_TRIES_MAX};
 use super::{AT_CLOCK_END, AT_CLOCK_FIRST, CLOCK, Shared};

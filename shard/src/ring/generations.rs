@@ -10,11 +10,9 @@
 //! Invariants: a slot's words do not change while its ticket is not 0, and tickets never repeat; a generation that moves has
 //! its new slot before it loses the old one; a generation cited by a frame in the ring has a slot.
 
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-
 use crate::pool::limits::BLOCK_BYTES;
 use crate::pool::log::{Full, LogWriter};
+use crate::sys::sync::{Arc, Ordering, fence};
 
 use super::limits::{
     AT_CODEC, CODEC_BLOCKS_MAX, CODEC_BYTES_MAX, DESCRIPTION_BYTES_MAX, GENERATION_SLOTS, GENERATIONS_MAX,

@@ -45,18 +45,21 @@
 //! - A generation cited by a frame in the ring is in the table; segment numbers and sequences only grow.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crate::pool::log::{Full, Log};
 use crate::pool::{BlockId, Dirty, Pool};
 use crate::sys::memory::WORD_BYTES;
+use crate::sys::sync::{Arc, AtomicU64};
 
 mod clock;
 mod generations;
 pub mod limits;
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
 mod reader;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 mod writer;
 

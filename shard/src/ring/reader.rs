@@ -5,10 +5,9 @@
 //! Specification: DESIGN 4.1, "a reader checks after reading that the tail has not passed it".
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use crate::pool::BlockId;
+use crate::sys::sync::{Arc, Ordering, fence};
 
 use super::limits::SEGMENT_TRACKS_MAX;
 use super::{

@@ -7,11 +7,9 @@
 //! Invariants: an entry is published after its packet, a break before its frame; what hangs on the tail (breaks, segments,
 //! generations, clock points) leaves after the tail has moved.
 
-use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
-
 use crate::pool::Pool;
 use crate::pool::log::{Full, LogWriter};
+use crate::sys::sync::{Arc, Ordering, fence};
 
 use super::clock::{Clock, ClockPoint};
 use super::generations::Generations;
@@ -458,6 +456,12 @@ impl Writer {
             self.segments.advance_tail(position);
             self.segments.release_below(position);
         }
+    }
+
+    /// Where the oldest codec data start.
+    #[cfg(loom)]
+    pub fn codec_tail(&self) -> u64 {
+        self.shared.codec.tail()
     }
 
     fn entry(&self, sequence: u64) -> Entry {
