@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
-use crate::executor::{self, Sleep, Thread};
-use crate::kernel::{Buffers, Completion, Kernel, Signalling, Uring};
+use crate::executor::{self, Reserved, Sleep, Thread};
+use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::pool::Pool;
@@ -62,16 +62,33 @@ where
     A: App + 'static,
     F: FnOnce(&mut Core<A::Message>) -> A + Send + 'static,
 {
-    let name = format!("shard-{}", setup.id.0);
-    executor::start(&name, setup.cpu, move || run(setup, app))
+    reserve(setup, app)?.begin()
 }
 
-async fn run<A, F>(setup: Setup<A::Message>, app: F) -> io::Result<()>
+/// A shard with its ring, which begins when it is told to: where there are several, all of them have theirs before the
+/// first one's executor takes what is left of locked memory.
+pub fn reserve<A, F>(setup: Setup<A::Message>, app: F) -> io::Result<Reserved>
+where
+    A: App + 'static,
+    F: FnOnce(&mut Core<A::Message>) -> A + Send + 'static,
+{
+    let (name, cpu, connections_max) = (format!("shard-{}", setup.id.0), setup.cpu, setup.connections_max);
+    let first = move || {
+        let (mut uring, buffers) = Uring::new(connections_max)?;
+        uring.keep_locked(executor::RINGS_LOCKED_BYTES)?;
+        Ok((uring, buffers))
+    };
+    let before = |(uring, _): &mut (Uring, ReceiveBuffers)| uring.give_locked();
+    executor::reserve(&name, cpu, first, before, move |(uring, buffers)| {
+        run(setup, uring, buffers, app)
+    })
+}
+
+async fn run<A, F>(setup: Setup<A::Message>, uring: Uring, buffers: ReceiveBuffers, app: F) -> io::Result<()>
 where
     A: App,
     F: FnOnce(&mut Core<A::Message>) -> A,
 {
-    let (uring, buffers) = Uring::new(setup.connections_max)?;
     let sleep = Sleep::new(uring.eventfd())?;
     setup.mesh.arrive(setup.id, uring.fd(), uring.eventfd())?;
     let mut shard = Shard::new(setup, uring, buffers, app)?;

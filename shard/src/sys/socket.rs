@@ -119,33 +119,49 @@ pub fn sendfile(socket: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, bytes
 
 /// Raises the soft limit of open descriptors to the hard one and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a valid place for one rlimit.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is an rlimit that the call only reads.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(limit.rlim_cur)
+    raise(libc::RLIMIT_NOFILE, 0)
 }
 
-/// Bytes this process may lock in memory, `u64::MAX` when unlimited.
-pub fn locked_memory_limit() -> io::Result<u64> {
+/// Raises the soft limit of locked memory to the hard one, and that to `least` where the process may; the bytes this
+/// process may lock, `u64::MAX` when unlimited.
+pub fn raise_locked_memory_limit(least: u64) -> io::Result<u64> {
+    raise(libc::RLIMIT_MEMLOCK, least)
+}
+
+fn raise(resource: libc::__rlimit_resource_t, least: u64) -> io::Result<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid place for one rlimit.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } != 0 {
+    if unsafe { libc::getrlimit(resource, &mut limit) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(limit.rlim_cur)
+    let hard = limit.rlim_max;
+    let mut refused = None;
+    for wanted in [hard.max(least), hard] {
+        (limit.rlim_cur, limit.rlim_max) = (wanted, wanted);
+        // SAFETY: `limit` is an rlimit that the call only reads.
+        if unsafe { libc::setrlimit(resource, &limit) } == 0 {
+            return Ok(wanted);
+        }
+        refused = Some(io::Error::last_os_error());
+    }
+    Err(refused.expect("the loop ran"))
+}
+
+/// The calling thread runs on `cpu` only.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    assert!(cpu < libc::CPU_SETSIZE as usize, "a CPU that the kernel named");
+    // SAFETY: a cpu_set_t is a bit array; all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: CPU_SET writes one bit of `set`, which is below its size by the assertion above.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is only read, and of the size given.
+    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// An eventfd in blocking mode, as a ring that reads it wants it.

@@ -12,9 +12,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, TimeoutFlags, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
 use super::socket;
 use crate::limits;
@@ -51,6 +52,8 @@ pub struct Uring {
     deadline: Box<Timespec>,
     /// Base of the kernel's clock, CLOCK_MONOTONIC, at our microsecond 0.
     clock_base_nanos: u64,
+    /// Registered only to be counted: see [`Uring::keep_locked`].
+    kept: Option<Kept>,
 }
 
 impl std::fmt::Debug for Uring {
@@ -75,14 +78,38 @@ impl Uring {
         let eventfd = socket::eventfd()?;
         ring.submitter().register_eventfd(eventfd.as_raw_fd())?;
         ring.submitter().register_files_sparse(files)?;
+        require_operations(&ring)?;
         let buffers = ReceiveBuffers::register(&ring)?;
-        let uring = Uring {
+        let mut uring = Uring {
             ring,
             eventfd,
             deadline: Box::new(Timespec::new()),
             clock_base_nanos: kernel_clock_nanos().saturating_sub(super::clock::monotonic_micros() * 1000),
+            kept: None,
         };
+        // A filter that lets rings be made and not be entered is found here, not by the first peer.
+        uring.run_deferred()?;
         Ok((uring, buffers))
+    }
+
+    /// Keeps a part of the limit of locked memory for whatever the thread is to make next, until
+    /// [`Uring::give_locked`]. Kernels that count rings beside registered memory (6.18 does) are why; others do not,
+    /// so that a limit without room for it is no reason to stop.
+    pub fn keep_locked(&mut self, bytes: usize) -> io::Result<()> {
+        assert!(self.kept.is_none(), "kept once");
+        let kept = Kept::map(bytes)?;
+        // SAFETY: the memory stays mapped until `give_locked` has unregistered it, or the ring is gone: it is a later
+        // field of `self` than the ring.
+        if unsafe { self.ring.submitter().register_buffers(&[kept.whole()]) }.is_ok() {
+            self.kept = Some(kept);
+        }
+        Ok(())
+    }
+
+    pub fn give_locked(&mut self) {
+        if self.kept.is_some() && self.ring.submitter().unregister_buffers().is_ok() {
+            self.kept = None;
+        }
     }
 
     pub fn fd(&self) -> RawFd {
@@ -238,6 +265,65 @@ impl Uring {
         // SAFETY: what an entry points to outlives its issue, as each function above states: sends complete within
         // `submit`, `deadline` is a field that changes only behind a submit, received memory is registered for life.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
+    }
+}
+
+/// Memory that is registered for its weight alone.
+struct Kept {
+    memory: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn map(bytes: usize) -> io::Result<Kept> {
+        let memory = map_anonymous(bytes)?;
+        Ok(Kept { memory, bytes })
+    }
+
+    fn whole(&self) -> libc::iovec {
+        libc::iovec {
+            iov_base: self.memory.as_ptr().cast(),
+            iov_len: self.bytes,
+        }
+    }
+}
+
+/// Waits until the limit of locked memory leaves room for `bytes`; whether it does. Rings of a process that has ended
+/// are counted until the kernel has taken them apart, which is behind its exit and nothing tells.
+pub fn await_lockable(bytes: usize, patience: Duration, pause: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    let kept = Kept::map(bytes)?;
+    // One for all looks: each ring is counted too, and for a while behind its end.
+    let ring = IoUring::new(1)?;
+    loop {
+        // SAFETY: the memory stays mapped until the ring, made after it, is gone.
+        match unsafe { ring.submitter().register_buffers(&[kept.whole()]) } {
+            Ok(()) => return ring.submitter().unregister_buffers().map(|()| true),
+            Err(error) if error.raw_os_error() != Some(libc::ENOMEM) => return Err(error),
+            Err(_) if Instant::now() >= deadline => return Ok(false),
+            Err(_) => std::thread::sleep(pause),
+        }
+    }
+}
+
+/// What a shard asks of its ring beside reads and writes. Each is older than the set-up flags above, so that only a
+/// kernel that was built otherwise, or something that plays one, is refused here.
+fn require_operations(ring: &IoUring) -> io::Result<()> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let needed = [
+        opcode::AcceptMulti::CODE,
+        opcode::RecvMulti::CODE,
+        opcode::Send::CODE,
+        opcode::PollAdd::CODE,
+        opcode::Timeout::CODE,
+        opcode::AsyncCancel2::CODE,
+        opcode::MsgRingData::CODE,
+    ];
+    match needed.iter().all(|code| probe.is_supported(*code)) {
+        true => Ok(()),
+        // The same word as for a set-up flag that the kernel does not know.
+        false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     }
 }
 
