@@ -136,7 +136,7 @@ fn serve(path: &Path) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     log::start().context("cannot start the log")?;
-    let server = Server::start(config)?;
+    let mut server = Server::start(config)?;
     server.wait_until_up()?;
     for (protocol, address) in &server.addresses {
         println!("listening {} {address}", serve::title(*protocol));
@@ -156,7 +156,7 @@ fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
     );
     let (config, _) = Config::parse(&text, "demo").map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     log::start().context("cannot start the log")?;
-    let server = Server::start(config).context("try --http-port 0 --rtmp-port 0 for any free ports")?;
+    let mut server = Server::start(config).context("try --http-port 0 --rtmp-port 0 for any free ports")?;
     let name = StreamName::sanitise("demo").context("the demo's name is legal")?.name;
     server.play_clip(&name)?;
     let port = |wanted| {

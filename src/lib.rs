@@ -17,5 +17,6 @@ pub mod log;
 pub mod messages;
 pub mod names;
 pub mod registry;
+pub mod requirements;
 pub mod serve;
 pub mod stream;

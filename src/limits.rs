@@ -44,6 +44,8 @@ pub const FEEDS_PER_STREAM_MAX: usize = 32;
 
 /// Descriptors of the process beside connections: listeners, rings, files of the executor.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
+/// And for each shard: its listeners, its ring, the executor's three, their wake-ups.
+pub const DESCRIPTORS_PER_SHARD: u64 = 16;
 
 /// How long viewers are given to read the end when the process stops.
 pub const SHUTDOWN_MICROS: u64 = 1_500_000;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use penstock_shard::executor::{self, Ended, Thread};
+use penstock_shard::executor::{Ended, Reserved, Thread};
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
@@ -24,11 +24,12 @@ use tracing::{error, info, warn};
 
 use crate::app::{App, Port};
 use crate::config::{Config, Interface, Protocol};
-use crate::counters::{ShardSet, report};
+use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::limits;
 use crate::messages::Message;
 use crate::names::StreamName;
+use crate::requirements::{self, Facts};
 
 /// A server whose shards run.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Server {
             .map_or(cpus.len(), usize::from)
             .clamp(1, SHARDS_MAX);
         let connections_max = connections_per_shard(&config, shards)?;
-        check_locked_memory(shards)?;
+        let locked_bytes = requirements::locked_memory(shards)?;
         // Before any thread, so that every one of them leaves these signals to this one.
         let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("cannot handle signals")?;
         let (mut listening, addresses) = listen_all(&config, shards)?;
@@ -75,20 +76,20 @@ impl Server {
         let homes = Homes::new(shards);
         let config = Arc::new(config);
         let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
-        let mut threads = Vec::new();
-        for number in 0..shards {
-            let setup = Setup {
-                id: ShardId(number as u16),
-                cpu: cpus[number % cpus.len()],
-                connections_max,
-                mesh: mesh.clone(),
-                pool: pool.clone(),
-                counters: counters[number].shard.clone(),
-                listeners: take_listeners(&mut listening),
-            };
-            let (config, homes, app) = (config.clone(), homes.clone(), counters[number].app.clone());
-            let thread = shard::start(setup, move |_| App::new(config, app, homes));
-            threads.push(thread.context("cannot start a shard (io_uring must be allowed, kernel 6.1 or newer)")?);
+        let setups = (0..shards).map(|number| Setup {
+            id: ShardId(number as u16),
+            cpu: cpus[number % cpus.len()],
+            connections_max,
+            mesh: mesh.clone(),
+            pool: pool.clone(),
+            counters: counters[number].shard.clone(),
+            listeners: take_listeners(&mut listening),
+        });
+        let apps = counters.iter().map(|counters| counters.app.clone());
+        let threads = start_shards(setups.zip(apps), &config, &homes)
+            .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
+        if let Some(notice) = requirements::goes_without(shards) {
+            info!("{notice}");
         }
         let (stopping, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let watch = Watch {
@@ -120,7 +121,7 @@ impl Server {
     ///
     /// # Errors
     /// The shards did not come up.
-    pub fn play_clip(&self, name: &StreamName) -> anyhow::Result<()> {
+    pub fn play_clip(&mut self, name: &StreamName) -> anyhow::Result<()> {
         self.wait_until_up()?;
         let arbiter = arbiter_of(name, self.mesh.shards());
         if self
@@ -137,10 +138,14 @@ impl Server {
     ///
     /// # Errors
     /// A shard has ended instead.
-    pub fn wait_until_up(&self) -> anyhow::Result<()> {
+    pub fn wait_until_up(&mut self) -> anyhow::Result<()> {
         while !self.mesh.is_complete() {
-            if self.threads.iter().any(Thread::is_finished) {
-                bail!("a shard ended at its start; its reason is above");
+            if let Some(place) = self.threads.iter().position(Thread::is_finished) {
+                self.threads
+                    .swap_remove(place)
+                    .join()
+                    .context("a shard ended at its start")?;
+                bail!("a shard ended at its start");
             }
             std::thread::yield_now();
         }
@@ -232,15 +237,24 @@ fn keep_house(pool: Arc<Pool>, watch: Watch, stopped: Arc<AtomicBool>) -> io::Re
     })
 }
 
+/// Every shard has its ring before the first one's executor takes what is left of locked memory.
+fn start_shards(
+    setups: impl Iterator<Item = (Setup<Message>, Arc<AppCounters>)>,
+    config: &Arc<Config>,
+    homes: &Arc<Homes>,
+) -> io::Result<Vec<Thread>> {
+    let mut reserved = Vec::new();
+    for (setup, counters) in setups {
+        let (config, homes) = (config.clone(), homes.clone());
+        reserved.push(shard::reserve(setup, move |_| App::new(config, counters, homes))?);
+    }
+    reserved.into_iter().map(Reserved::begin).collect()
+}
+
 /// The connection table of each shard, from the configuration and what the process may open.
 fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> {
-    let descriptors = socket::raise_descriptor_limit().context("cannot raise the limit of open files")?;
-    let reserved = limits::DESCRIPTORS_RESERVED + 16 * shards as u64;
+    let (descriptors, possible) = requirements::descriptors(shards)?;
     let wanted = u64::from(config.machine.connections_max);
-    let possible = descriptors.saturating_sub(reserved);
-    if possible == 0 {
-        bail!("{descriptors} open files are too few: raise LimitNOFILE or ulimit -n");
-    }
     if possible < wanted {
         info!(
             descriptors,
@@ -251,15 +265,6 @@ fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> 
     // The kernel spreads connections by hash, not evenly: every table has room for twice its share.
     let total = wanted.min(possible);
     Ok((2 * total / shards as u64).clamp(1, total) as u32)
-}
-
-fn check_locked_memory(shards: usize) -> anyhow::Result<()> {
-    let limit = socket::locked_memory_limit().context("cannot ask for the limit of locked memory")?;
-    let wanted = shards as u64 * executor::LOCKED_BYTES;
-    if limit < wanted {
-        bail!("{limit} bytes of locked memory are too few for {shards} shards: raise LimitMEMLOCK to {wanted}");
-    }
-    Ok(())
 }
 
 type Bound = (Vec<Listening>, Vec<(Protocol, SocketAddr)>);
@@ -343,6 +348,8 @@ pub fn title(protocol: Protocol) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use penstock_shard::executor;
+
     use super::*;
 
     #[test]
@@ -366,7 +373,7 @@ mod tests {
     fn the_process_ends_with_an_error_when_nobody_asked_it_to() {
         let text = r#"{"config":{"penstock":{"shards":1},"protocols":[{"connector":"HTTP","port":0,"interface":"127.0.0.1"}]}}"#;
         let (config, _) = Config::parse(text, "test").unwrap();
-        let server = Server::start(config).unwrap();
+        let mut server = Server::start(config).unwrap();
         server.wait_until_up().unwrap();
         // What the watch does when a shard has died.
         server.signals.handle().close();

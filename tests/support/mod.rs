@@ -8,6 +8,7 @@
 
 pub mod clips;
 pub mod compare;
+pub mod confine;
 pub mod flv;
 pub mod normal;
 pub mod players;

@@ -81,8 +81,13 @@ impl Server {
         Server::ready(&mut command, path)
     }
 
-    fn ready(command: &mut Command, config: PathBuf) -> Server {
-        let process = Process::start("penstock", command);
+    /// Starts a command that serves the configuration in `config`.
+    pub fn ready(command: &mut Command, config: PathBuf) -> Server {
+        Server::of(Process::start("penstock", command), config)
+    }
+
+    /// A process that serves the configuration in `config`, or is about to.
+    pub fn of(process: Process, config: PathBuf) -> Server {
         process.wait("line `ready`", START, |from, line| {
             (from == From::Stdout && line == "ready").then_some(())
         });

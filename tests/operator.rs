@@ -1,0 +1,216 @@
+//! What an operator is told when the machine, its limits or the configuration do not allow a start: one line with what is
+//! wrong and what mends it. And what works where less is allowed.
+
+mod support;
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use support::confine::{self, Refused};
+use support::process::{From, Process};
+use support::server::{self, Server};
+use support::{clips, compare, flv, strict, wire};
+
+const WITHIN: Duration = Duration::from_secs(15);
+const EPERM: i32 = libc::EPERM;
+const EINVAL: i32 = libc::EINVAL;
+const ENOSYS: i32 = libc::ENOSYS;
+
+/// A program that must end with exit code 1 and one line about it, beside what it logs and warns of; that line.
+fn refusal(process: &Process) -> String {
+    let status = process.wait_exit(WITHIN);
+    let said = process.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let lines = process.lines();
+    let wrong: Vec<_> = lines
+        .iter()
+        .filter(|(from, line)| *from == From::Stderr && !line.contains("INFO") && !line.starts_with("warning: "))
+        .collect();
+    assert_eq!(wrong.len(), 1, "{said}");
+    assert!(!said.contains("listening"), "it says that it listens:\n{said}");
+    wrong[0].1.clone()
+}
+
+#[test]
+fn a_kernel_that_refuses_io_uring_is_named_with_what_mends_it() {
+    const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
+    const RELEASE: &str = "/proc/sys/kernel/osrelease";
+    let (setup, register, enter) = (
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_register,
+        libc::SYS_io_uring_enter,
+    );
+    let cases: &[(i64, i32, &[(&str, &str)], &[&str])] = &[
+        (
+            setup,
+            EPERM,
+            &[(SYSCTL, "2\n")],
+            &["switched off", "sysctl -w kernel.io_uring_disabled=0"],
+        ),
+        (
+            setup,
+            EPERM,
+            &[],
+            &["seccomp", "--security-opt seccomp=unconfined", "SystemCallFilter="],
+        ),
+        (setup, ENOSYS, &[], &["seccomp", "--security-opt seccomp=unconfined"]),
+        (register, EPERM, &[], &["seccomp", "io_uring_register"]),
+        (enter, EPERM, &[], &["seccomp", "io_uring_enter"]),
+        (
+            setup,
+            EINVAL,
+            &[(RELEASE, "5.15.0-91-generic\n")],
+            &["Linux 5.15.0-91-generic is too old", "6.1"],
+        ),
+        (
+            setup,
+            ENOSYS,
+            &[(RELEASE, "4.19.0\n")],
+            &["Linux 4.19.0 is too old", "6.1"],
+        ),
+        (setup, EINVAL, &[], &["gVisor"]),
+    ];
+    for (call, errno, files, words) in cases {
+        let (mut command, _) = server::command("serve", &server::config(2));
+        if !files.is_empty() {
+            command = confine::with_files(files, &command);
+        }
+        let refused = [Refused::any(*call, *errno)];
+        let process = confine::refusing(&refused, move || Process::start("penstock", &mut command));
+        let line = refusal(&process);
+        for word in *words {
+            assert!(
+                line.contains(word),
+                "{call} {errno} {files:?}: {word:?} is not in: {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn too_few_open_files_are_named_with_what_mends_it() {
+    let (command, path) = server::command("serve", &server::config(2));
+    let mut few = confine::wrapped("prlimit", &["--nofile=32"], &command);
+    let line = refusal(&Process::start("penstock", &mut few));
+    assert!(
+        line.contains("32 open files are too few") && line.contains("ulimit -n 65536"),
+        "{line}"
+    );
+    assert!(line.contains("LimitNOFILE="), "{line}");
+    // Enough to begin with: it runs, and says how many connections that makes.
+    let mut some = confine::wrapped("prlimit", &["--nofile=400"], &command);
+    let server = Server::ready(&mut some, path);
+    server.wait_log(&["open files allow fewer connections", "connections_max=112"], WITHIN);
+    assert_eq!(wire::ask(server.http, "GET", "/live.flv", &[]).status, 404);
+}
+
+/// A server as an ordinary user of its own, who may lock so much; its configuration has two shards.
+fn locking(user: u32, bytes: u64) -> (Command, std::path::PathBuf) {
+    let (_, path) = server::command("serve", &server::config(2));
+    let copy = path.with_file_name("penstock");
+    std::fs::copy(server::binary(), &copy).expect("scratch is ours");
+    let limit = format!("--memlock={bytes}:{bytes}");
+    let config = path.display().to_string();
+    (
+        confine::as_user(user, &[&limit], &copy, &["serve", "-c", &config]),
+        path,
+    )
+}
+
+/// The memory that a user may lock is counted over all of the user's processes: with rings on newer kernels, with
+/// registered buffers on all. What is registered is done without.
+#[test]
+fn locked_memory_that_is_short() {
+    let (mut command, _) = locking(61_001, 64 * 1024);
+    let line = refusal(&Process::start("penstock", &mut command));
+    for words in [
+        "64 KiB",
+        "2 shards want 512 KiB",
+        "ulimit -l unlimited",
+        "LimitMEMLOCK=infinity",
+    ] {
+        assert!(line.contains(words), "{words:?} is not in: {line}");
+    }
+    // Twice: the second one comes while the first one's rings are still counted.
+    for _ in 0..2 {
+        let (mut command, path) = locking(61_002, 512 * 1024);
+        let process = Process::start("penstock", &mut command);
+        if !confine::is_root() && process.try_exit(Duration::from_secs(5)).is_some() {
+            // Servers of other tests are the same user's.
+            assert!(
+                process.said().contains("other processes of this user hold"),
+                "{}",
+                process.said()
+            );
+            continue;
+        }
+        let server = Server::of(process, path);
+        play(&server);
+        server.terminate(WITHIN);
+        let lines = server.process.lines();
+        let notices = lines.iter().filter(|(_, line)| line.contains("no registered buffers"));
+        assert_eq!(notices.count(), 1, "{}", server.process.said());
+    }
+    let (mut command, path) = locking(61_003, 8 * 1024 * 1024);
+    let server = Server::ready(&mut command, path);
+    play(&server);
+    assert!(
+        !server.process.said().contains("registered buffers"),
+        "{}",
+        server.process.said()
+    );
+}
+
+/// Publishes a short clip, faster than its clock, to viewers of every output; all of it arrives.
+fn play(server: &Server) {
+    let dir = support::scratch("play");
+    let clip = clips::SMALL;
+    let sent = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
+    let head = sent.partition_point(|tag| tag.time < 1_000);
+    let mut publisher = support::rtmp::Publisher::start(server.rtmp, "live", 4);
+    publisher.send(&sent[..head]);
+    let record = |kind: &str| {
+        let file = dir.join(format!("live.{kind}"));
+        wire::Recorder::start(server.http, &format!("/live.{kind}"), &file)
+    };
+    let viewers: Vec<_> = ["flv", "ts", "mp4"].into_iter().map(record).collect();
+    for viewer in &viewers {
+        assert_eq!(viewer.answer().status, 200);
+    }
+    let player = support::rtmp::Player::start(server.rtmp, "live");
+    publisher.restart_clock();
+    publisher.send(&sent[head..]);
+    publisher.end();
+    let mut files = Vec::new();
+    for viewer in viewers {
+        files.push(viewer.path.clone());
+        viewer.finish();
+    }
+    files.push(dir.join("rtmp.flv"));
+    std::fs::write(&files[3], flv::file(&player.finish())).expect("scratch is ours");
+    for file in &files {
+        strict::assert_strict(file);
+        compare::assert_equal(&clip.file(), file, compare::WHOLE);
+    }
+}
+
+/// No root, no capability, no group: every output plays to the end.
+#[test]
+fn an_ordinary_user_is_enough() {
+    let server = Server::start_as_nobody(&server::config(2));
+    play(&server);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid)).expect("it runs");
+    let field = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_ne!(field("Uid:"), ["0"; 4], "{status}");
+    assert_eq!(field("CapEff:"), ["0000000000000000"], "{status}");
+    let (status, _) = server.terminate(WITHIN);
+    assert_eq!(status.code(), Some(0), "{}", server.process.said());
+}
