@@ -72,6 +72,14 @@ pub enum Error {
     Idle {
         millis: u64,
     },
+    /// Whatever the peer sends, it asks for nothing.
+    NothingAsked {
+        millis: u64,
+    },
+    /// A publisher whose bytes never come to a whole message.
+    MessageSlow {
+        millis: u64,
+    },
 }
 
 /// Whose doing an [`Error`] is.
@@ -81,7 +89,7 @@ pub enum Fault {
     Peer,
     /// The peer asked for more than our limits allow.
     Limit,
-    /// The peer went silent.
+    /// The peer went silent, or came to nothing in its time.
     Silence,
 }
 
@@ -101,7 +109,10 @@ impl Error {
             | Error::MessageTooLarge { .. }
             | Error::ReassemblyTooLarge { .. }
             | Error::NameTooLong { .. } => Fault::Limit,
-            Error::HandshakeTimeout { .. } | Error::Idle { .. } => Fault::Silence,
+            Error::HandshakeTimeout { .. }
+            | Error::Idle { .. }
+            | Error::NothingAsked { .. }
+            | Error::MessageSlow { .. } => Fault::Silence,
         }
     }
 }
@@ -163,6 +174,8 @@ impl fmt::Display for Error {
             }
             Error::HandshakeTimeout { millis } => write!(f, "handshake not finished after {millis} ms"),
             Error::Idle { millis } => write!(f, "nothing from the peer for {millis} ms"),
+            Error::NothingAsked { millis } => write!(f, "neither publish nor play for {millis} ms"),
+            Error::MessageSlow { millis } => write!(f, "no whole message of the publisher for {millis} ms"),
         }
     }
 }

@@ -37,6 +37,10 @@ pub const CONTROL_BYTES_MAX: u32 = 64 << 10;
 /// All reassembly buffers of a peer together, by capacity: two of the largest video messages.
 pub const REASSEMBLY_BYTES_MAX: usize = 2 * VIDEO_BYTES_MAX as usize;
 
+/// The same of a peer that does not publish: what it may say are commands, and the longest of them is below. Anybody can
+/// connect; a thousand who hold this are 256 MiB.
+pub const REASSEMBLY_BYTES_MAX_UNPUBLISHED: usize = 4 * COMMAND_BYTES_MAX as usize;
+
 /// First allocation of a reassembly buffer; it then doubles, never beyond the message's length.
 pub const ASSEMBLY_BYTES_FIRST: usize = 4096;
 
@@ -61,11 +65,15 @@ pub const ACKNOWLEDGE_DIVISOR: u32 = 4;
 /// From the connection to the end of the handshake: three round trips over a bad line.
 pub const HANDSHAKE_MILLIS_MAX: u64 = 10_000;
 
-/// A connection on which nothing is published or played, without a byte from the peer.
+/// A connection on which nothing is published or played, in all: a byte a second does not lengthen it.
 pub const DIALOGUE_IDLE_MILLIS_MAX: u64 = 60_000;
 
 /// A publisher without a byte: encoders send audio every 20 to 50 ms, cameras a picture every 10 s at the least.
 pub const PUBLISHER_IDLE_MILLIS_MAX: u64 = 30_000;
+
+/// A publisher without a whole message: a byte a second does not keep a name. The largest message takes so long at
+/// 560 kb/s.
+pub const PUBLISHER_MESSAGE_MILLIS_MAX: u64 = 120_000;
 
 /// A player without a byte is pinged, so that a dead one is found by TCP.
 pub const PING_MILLIS: u64 = 30_000;
@@ -83,6 +91,8 @@ const _: () = assert!(VIDEO_BYTES_MAX <= CHUNK_BYTES_MAX);
 const _: () = assert!(PLAY_CHUNK_BYTES >= CHUNK_BYTES_DEFAULT && PLAY_CHUNK_BYTES <= CHUNK_BYTES_MAX);
 const _: () = assert!(REASSEMBLY_BYTES_MAX >= VIDEO_BYTES_MAX as usize + AUDIO_BYTES_MAX as usize);
 const _: () = assert!(WINDOW_BYTES_MIN <= WINDOW_BYTES && WINDOW_BYTES_MIN / ACKNOWLEDGE_DIVISOR >= 1024);
+const _: () = assert!(REASSEMBLY_BYTES_MAX_UNPUBLISHED >= COMMAND_BYTES_MAX as usize + CONTROL_BYTES_MAX as usize);
+const _: () = assert!(PUBLISHER_MESSAGE_MILLIS_MAX > PUBLISHER_IDLE_MILLIS_MAX);
 const _: () = assert!(PLAYER_SILENT_MILLIS_MAX >= 3 * PING_MILLIS);
 const _: () = assert!(STREAMS_MAX <= 8, "one bit each in a byte");
 const _: () = assert!(CHUNK_STREAMS_MAX <= u8::MAX as usize);

@@ -4,7 +4,7 @@
 use super::error::ImportError;
 
 /// First byte of an exported session.
-pub const LAYOUT: u8 = 1;
+pub const LAYOUT: u8 = 2;
 
 /// Appends fields.
 #[derive(Debug)]

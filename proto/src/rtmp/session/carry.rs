@@ -76,6 +76,7 @@ impl Dialogue {
         out.u8(self.streams);
         out.u8(u8::from(self.announced) | u8::from(self.answers_pings) << 1);
         out.u64(self.pinged_ms);
+        out.u64(self.since_ms);
         out.u32(self.chunk_bytes);
         out.u32(self.window);
         out.u64(self.acknowledged);
@@ -105,7 +106,7 @@ impl Dialogue {
         input.require(state == 0 || (application.is_some() && (1..=STREAMS_MAX).contains(&stream)))?;
         let streams = input.u8()?;
         let flags = input.u8()?;
-        let dialogue = Dialogue {
+        let mut dialogue = Dialogue {
             reader,
             application,
             activity,
@@ -113,6 +114,7 @@ impl Dialogue {
             announced: flags & 1 != 0,
             answers_pings: flags & 2 != 0,
             pinged_ms: input.u64()?,
+            since_ms: input.u64()?,
             chunk_bytes: input.u32()?,
             window: input.u32()?,
             acknowledged: input.u64()?,
@@ -122,6 +124,7 @@ impl Dialogue {
         input.require((1..=CHUNK_BYTES_MAX).contains(&dialogue.chunk_bytes))?;
         input.require((WINDOW_BYTES_MIN..=WINDOW_BYTES).contains(&dialogue.window))?;
         input.require(dialogue.acknowledged <= dialogue.reader.taken())?;
+        dialogue.bound_memory();
         Ok(dialogue)
     }
 }

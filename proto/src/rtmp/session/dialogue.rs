@@ -3,7 +3,8 @@
 use super::super::error::Error;
 use super::super::limits::{
     ACKNOWLEDGE_DIVISOR, CHUNK_BYTES_DEFAULT, DIALOGUE_IDLE_MILLIS_MAX, PING_MILLIS, PLAYER_SILENT_MILLIS_MAX,
-    PUBLISHER_IDLE_MILLIS_MAX, WINDOW_BYTES, WINDOW_BYTES_MIN,
+    PUBLISHER_IDLE_MILLIS_MAX, PUBLISHER_MESSAGE_MILLIS_MAX, REASSEMBLY_BYTES_MAX, REASSEMBLY_BYTES_MAX_UNPUBLISHED,
+    WINDOW_BYTES, WINDOW_BYTES_MIN,
 };
 use super::super::wire::chunk::{Message, Reader, write_message};
 use super::super::wire::command::Command;
@@ -24,6 +25,8 @@ pub(super) struct Dialogue {
     /// The peer's pings were answered once, so that its silence means something.
     pub(super) answers_pings: bool,
     pub(super) pinged_ms: u64,
+    /// When the activity last changed, and of a publisher when a medium last was complete.
+    pub(super) since_ms: u64,
     pub(super) chunk_bytes: u32,
     pub(super) window: u32,
     pub(super) acknowledged: u64,
@@ -67,8 +70,8 @@ pub(super) enum Media {
 
 impl Dialogue {
     /// `taken` bytes were the handshake.
-    pub(super) fn new(taken: u64) -> Self {
-        Dialogue {
+    pub(super) fn new(now_ms: u64, taken: u64) -> Self {
+        let mut dialogue = Dialogue {
             reader: Reader::new(taken),
             application: None,
             activity: Activity::Idle,
@@ -76,15 +79,26 @@ impl Dialogue {
             announced: false,
             answers_pings: false,
             pinged_ms: 0,
+            since_ms: now_ms,
             chunk_bytes: CHUNK_BYTES_DEFAULT,
             window: WINDOW_BYTES,
             acknowledged: 0,
             ignored: 0,
             media: Media::None,
-        }
+        };
+        dialogue.bound_memory();
+        dialogue
     }
 
-    pub(super) fn handle_input(&mut self, input: &[u8], outbox: &mut Outbox) -> Result<usize, Error> {
+    /// Unfinished messages of whoever was not let in take little.
+    pub(super) fn bound_memory(&mut self) {
+        self.reader.set_held_bytes_max(match self.activity {
+            Activity::PublishAsked(_) | Activity::Publishing(_) => REASSEMBLY_BYTES_MAX,
+            _ => REASSEMBLY_BYTES_MAX_UNPUBLISHED,
+        });
+    }
+
+    pub(super) fn handle_input(&mut self, now_ms: u64, input: &[u8], outbox: &mut Outbox) -> Result<usize, Error> {
         let mut at = 0;
         loop {
             let (taken, message) = self.reader.read(&input[at..])?;
@@ -92,7 +106,14 @@ impl Dialogue {
             let Some(message) = message else {
                 return Ok(at);
             };
+            let before = self.activity;
             self.message(message, outbox)?;
+            if self.activity != before {
+                self.since_ms = now_ms;
+                self.bound_memory();
+            } else if self.has_media() {
+                self.since_ms = now_ms;
+            }
             self.acknowledge(outbox);
             if !outbox.is_empty() || self.has_media() {
                 return Ok(at);
@@ -102,10 +123,17 @@ impl Dialogue {
 
     pub(super) fn handle_timeout(&mut self, now_ms: u64, heard_ms: u64, outbox: &mut Outbox) -> Result<(), Error> {
         let silent = now_ms.saturating_sub(heard_ms);
-        let silent_max = match self.activity {
-            Activity::PublishAsked(_) | Activity::PlayAsked(_) => return Ok(()),
-            Activity::Idle => DIALOGUE_IDLE_MILLIS_MAX,
-            Activity::Publishing(_) => PUBLISHER_IDLE_MILLIS_MAX,
+        let stands = now_ms.saturating_sub(self.since_ms);
+        match self.activity {
+            Activity::PublishAsked(_) | Activity::PlayAsked(_) => {}
+            Activity::Idle if stands >= DIALOGUE_IDLE_MILLIS_MAX => return Err(Error::NothingAsked { millis: stands }),
+            Activity::Publishing(_) if silent >= PUBLISHER_IDLE_MILLIS_MAX => {
+                return Err(Error::Idle { millis: silent });
+            }
+            Activity::Publishing(_) if stands >= PUBLISHER_MESSAGE_MILLIS_MAX => {
+                return Err(Error::MessageSlow { millis: stands });
+            }
+            Activity::Idle | Activity::Publishing(_) => {}
             Activity::Playing(_) | Activity::Paused(_) => {
                 if self.answers_pings && silent >= PLAYER_SILENT_MILLIS_MAX {
                     return Err(Error::Idle { millis: silent });
@@ -114,11 +142,7 @@ impl Dialogue {
                     self.pinged_ms = now_ms;
                     self.control(Control::PingRequest(now_ms as u32), outbox);
                 }
-                return Ok(());
             }
-        };
-        if silent >= silent_max {
-            return Err(Error::Idle { millis: silent });
         }
         Ok(())
     }
@@ -126,8 +150,11 @@ impl Dialogue {
     pub(super) fn deadline_ms(&self, heard_ms: u64) -> Option<u64> {
         match self.activity {
             Activity::PublishAsked(_) | Activity::PlayAsked(_) => None,
-            Activity::Idle => Some(heard_ms.saturating_add(DIALOGUE_IDLE_MILLIS_MAX)),
-            Activity::Publishing(_) => Some(heard_ms.saturating_add(PUBLISHER_IDLE_MILLIS_MAX)),
+            Activity::Idle => Some(self.since_ms.saturating_add(DIALOGUE_IDLE_MILLIS_MAX)),
+            Activity::Publishing(_) => {
+                let slow = self.since_ms.saturating_add(PUBLISHER_MESSAGE_MILLIS_MAX);
+                Some(slow.min(heard_ms.saturating_add(PUBLISHER_IDLE_MILLIS_MAX)))
+            }
             Activity::Playing(_) | Activity::Paused(_) => {
                 let ping = self.ping_due_ms(heard_ms);
                 match self.answers_pings {

@@ -203,11 +203,11 @@ impl Session {
         }
         let taken = match &mut self.phase {
             Phase::Closed => Ok(input.len()),
-            Phase::Dialogue(dialogue) => dialogue.handle_input(input, &mut self.outbox),
+            Phase::Dialogue(dialogue) => dialogue.handle_input(now_ms, input, &mut self.outbox),
             Phase::Greeting(greeting) => match greeting.handle_input(input, &mut self.outbox) {
                 Ok((taken, None)) => Ok(taken),
                 Ok((taken, Some(bytes))) => {
-                    self.phase = Phase::Dialogue(Box::new(Dialogue::new(bytes)));
+                    self.phase = Phase::Dialogue(Box::new(Dialogue::new(now_ms, bytes)));
                     Ok(taken)
                 }
                 Err(error) => Err(error),

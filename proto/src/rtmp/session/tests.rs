@@ -9,6 +9,7 @@ use super::*;
 use crate::tag::MessageKind;
 use crate::tag::amf0::Value;
 
+mod hostile;
 mod whole;
 
 pub(in super::super) use whole::dialogues;

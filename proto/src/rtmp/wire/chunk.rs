@@ -4,7 +4,7 @@
 //! size and aborts are told to the reader by whoever understands control messages.
 //!
 //! Invariants: memory grows by bytes received, never by a length announced; all buffers of a reader together stay
-//! below [`REASSEMBLY_BYTES_MAX`]; what is read does not depend on how the input was cut.
+//! below the bound it is given ([`REASSEMBLY_BYTES_MAX`] at the most); what is read does not depend on how the input was cut.
 //!
 //! Tolerated: a fresh chunk stream that begins with format 1 (librtmp; its message stream is taken for 0); an extended
 //! timestamp on format 3 chunks or none (FMLE, ffmpeg and librtmp write it, others do not: the next bytes are compared
@@ -36,6 +36,8 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Reader {
     chunk_bytes: u32,
+    /// Of all buffers together.
+    held_bytes_max: usize,
     /// Bytes received, from the first of the handshake: the offset in errors and the sequence of acknowledgements.
     taken: u64,
     /// A header of which more is to come, or bytes behind a header that were read to find its end.
@@ -99,6 +101,7 @@ impl Reader {
     pub fn new(taken: u64) -> Self {
         Reader {
             chunk_bytes: CHUNK_BYTES_DEFAULT,
+            held_bytes_max: REASSEMBLY_BYTES_MAX,
             taken,
             pending: Pending::default(),
             streams: Vec::new(),
@@ -186,6 +189,11 @@ impl Reader {
                 Ok(())
             }
         }
+    }
+
+    /// Bounds what unfinished messages may take from here on.
+    pub fn set_held_bytes_max(&mut self, bytes: usize) {
+        self.held_bytes_max = bytes.min(REASSEMBLY_BYTES_MAX);
     }
 
     /// The peer's abort: what came of the message on `csid` is dropped.
@@ -395,15 +403,15 @@ impl Reader {
                 .max(ASSEMBLY_BYTES_FIRST)
                 .min(length.max(needed));
             let growth = target - body.capacity();
-            if bodies.capacity() + growth > REASSEMBLY_BYTES_MAX {
+            if bodies.capacity() + growth > self.held_bytes_max {
                 bodies.spares = Vec::new();
             }
             let bytes = bodies.capacity() + growth;
-            if bytes > REASSEMBLY_BYTES_MAX {
+            if bytes > self.held_bytes_max {
                 return Err(Error::ReassemblyTooLarge {
                     offset,
                     bytes,
-                    bytes_max: REASSEMBLY_BYTES_MAX,
+                    bytes_max: self.held_bytes_max,
                 });
             }
             let body = &mut bodies.assemblies[at].1;
