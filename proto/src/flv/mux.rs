@@ -13,6 +13,8 @@ pub struct Mux {
     tracks: Vec<Track>,
     /// Running viewers need metadata and sequence headers before the next frame.
     headers_due: bool,
+    /// The tracks are not those that the first viewers were told of: one who is moved may have missed the change.
+    changed: bool,
     /// Time of the last join record.
     join_timestamp: u32,
     join_micros: Option<i64>,
@@ -84,6 +86,7 @@ impl media::Mux for Mux {
         // Headers wait for the next frame, whose time they need. A track that is not carried concerns nobody here.
         let changed = before != self.tracks;
         self.headers_due |= changed || kind == Break::Publisher;
+        self.changed |= changed;
         if changed {
             self.join_micros = None;
         }
@@ -124,6 +127,12 @@ impl media::Mux for Mux {
         header.emit(out);
         out.extend_from_slice(&0_u32.to_be_bytes());
         self.headers(self.join_timestamp, |write| write(out));
+    }
+
+    fn skip_header(&self, out: &mut Vec<u8>) {
+        if self.changed {
+            self.headers(self.join_timestamp, |write| write(out));
+        }
     }
 }
 

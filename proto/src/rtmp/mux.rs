@@ -24,6 +24,8 @@ pub struct Mux {
     setup: Vec<(MessageKind, Vec<u8>)>,
     /// Running players need the setup in front of the next frame.
     renewed: bool,
+    /// The tracks are not those that the first players were told of: one who is moved may have missed the change.
+    changed: bool,
     /// ms, not wrapped.
     audio_join: Option<i64>,
     joined: u32,
@@ -40,6 +42,7 @@ impl Mux {
             audio: None,
             setup: Vec::new(),
             renewed: false,
+            changed: false,
             audio_join: None,
             joined: 0,
             body: Vec::new(),
@@ -145,7 +148,9 @@ impl media::Mux for Mux {
 
     /// Nothing a publisher does ends a player: what changed is said in front of the next frame, at its time.
     fn on_break(&mut self, _: Break, tracks: &[Track], _: &mut Records) -> Verdict {
+        let before = (self.video.take(), self.audio.take());
         self.set_tracks(tracks);
+        self.changed |= (&before.0, &before.1) != (&self.video, &self.audio);
         self.renewed = true;
         Verdict::Continue
     }
@@ -167,6 +172,12 @@ impl media::Mux for Mux {
     fn join_header(&self, out: &mut Vec<u8>) {
         for (kind, body) in &self.setup {
             write_message(self.setup_message(*kind, self.joined), PLAY_CHUNK_BYTES, body, out);
+        }
+    }
+
+    fn skip_header(&self, out: &mut Vec<u8>) {
+        if self.changed {
+            self.join_header(out);
         }
     }
 }

@@ -140,6 +140,37 @@ fn breaks_bring_new_headers_inline() {
 }
 
 #[test]
+fn a_viewer_who_is_moved_over_a_change_gets_the_headers() {
+    let (mut mux, mut out) = (Mux::new(), Records::new());
+    let skip = |mux: &Mux| {
+        let mut header = Vec::new();
+        mux.skip_header(&mut header);
+        header
+    };
+    mux.start(&[video(), audio()]);
+    mux.frame(&frame(1, 0, 0, true), &mut out);
+    mux.on_break(Break::TimeJump, &[video(), audio()], &mut out);
+    mux.frame(&frame(1, 3600, 0, true), &mut out);
+    assert!(skip(&mux).is_empty(), "what it was told holds");
+    let other = Track {
+        codec_data: vec![1, 77, 0, 31, 255, 0xe0, 0],
+        ..video()
+    };
+    mux.on_break(Break::CodecData, &[other, audio()], &mut out);
+    out.clear();
+    mux.frame(&frame(1, 7200, 0, true), &mut out);
+    let inline = out.bytes()[..out.marks()[2].end].to_vec();
+    assert_eq!(skip(&mux), inline);
+    mux.frame(&frame(1, 90_000, 0, true), &mut out);
+    let (mut header, later) = (Vec::new(), skip(&mux));
+    mux.join_header(&mut header);
+    assert!(
+        !later.is_empty() && header.ends_with(&later),
+        "at every join from there on"
+    );
+}
+
+#[test]
 fn what_is_muxed_is_demuxed_to_the_same_frames() {
     let (mut mux, mut out) = (Mux::new(), Records::new());
     mux.start(&[video(), audio()]);

@@ -209,6 +209,29 @@ fn a_break_says_what_changed_in_front_of_the_next_frame_and_ends_nobody() {
 }
 
 #[test]
+fn a_player_who_is_moved_over_a_change_gets_the_headers() {
+    let mut mux = Mux::new(1);
+    let skip = |mux: &Mux| {
+        let mut header = Vec::new();
+        mux.skip_header(&mut header);
+        messages(&header)
+    };
+    mux.start(&[video(0)]);
+    run(&mut mux, 0, &[video(0)]);
+    mux.on_break(Break::TimeJump, &[video(0)], &mut Records::new());
+    run(&mut mux, 10_000, &[video(0)]);
+    assert_eq!(skip(&mux), [], "what it was told holds");
+    let tracks = [video(1), audio()];
+    mux.on_break(Break::TrackSet, &tracks, &mut Records::new());
+    run(&mut mux, 60_000, &tracks);
+    let got: Vec<_> = skip(&mux)
+        .into_iter()
+        .map(|(kind, timestamp, ..)| (kind, timestamp))
+        .collect();
+    assert_eq!(got, [(18, 0), (9, 64_000), (8, 64_000)]);
+}
+
+#[test]
 fn frames_of_other_tracks_and_no_tracks_at_all_give_nothing() {
     let mut mux = Mux::new(1);
     mux.start(&[]);
