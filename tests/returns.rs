@@ -12,10 +12,11 @@ use support::clips::{self, Clip};
 use support::compare::{self, CONVERTED, JOINED, WHOLE};
 use support::flv::{self, SCRIPT, Tag};
 use support::normal::{self, Frame, Recording};
-use support::rtmp::{Player, Publisher};
+use support::rtmp::Publisher;
 use support::server::{self, Server};
 use support::strict;
 use support::tags;
+use support::viewers::{Output, Seen, Viewers, read};
 use support::wire::{self, PATIENCE, Recorder};
 
 /// Times faster than their clock.
@@ -44,67 +45,12 @@ fn part(clip: Clip) -> Vec<Tag> {
     tags
 }
 
-/// Viewers of every output, who are there from the first frame.
-struct Viewers {
-    http: Vec<Recorder>,
-    player: Player,
-}
-
-/// What they have, one after the other: FLV, TS, MP4, RTMP.
-struct Seen {
-    files: Vec<std::path::PathBuf>,
-    recordings: Vec<Recording>,
-}
-
-impl Viewers {
-    fn join(server: &Server, dir: &Path) -> Viewers {
-        let record = |kind: &str| {
-            let file = dir.join(format!("live.{kind}"));
-            Recorder::start(server.http, &format!("/live.{kind}"), &file)
-        };
-        let http: Vec<Recorder> = ["flv", "ts", "mp4"].into_iter().map(record).collect();
-        for viewer in &http {
-            assert_eq!(viewer.answer().status, 200);
-        }
-        let player = Player::start(server.rtmp, "live");
-        Viewers { http, player }
-    }
-
-    /// Waits for the clean end of each, and looks for what is wrong in itself.
-    fn finish(self, dir: &Path) -> Seen {
-        let mut files = Vec::new();
-        for viewer in self.http {
-            files.push(viewer.path.clone());
-            viewer.finish();
-        }
-        let played = dir.join("rtmp.flv");
-        std::fs::write(&played, flv::file(&self.player.finish())).expect("scratch is ours");
-        files.push(played);
-        let recordings = files.iter().map(|file| read(file)).collect();
-        for file in &files {
-            strict::assert_strict(file);
-            compare::assert_decodes(file);
-        }
-        Seen { files, recordings }
-    }
-}
-
-/// FLV is read by our own reader, which knows that codec data can change.
-fn read(file: &Path) -> Recording {
-    if file.extension().is_some_and(|extension| extension == "flv") {
-        let name = file.display().to_string();
-        let bytes = std::fs::read(file).expect("recorded before");
-        return tags::recording(&name, &flv::tags(&bytes));
-    }
-    normal::read(file)
-}
-
 /// Sends the first part of what a first publisher sends, lets viewers in, and sends the rest.
 fn begin(server: &Server, dir: &Path, sent: &[Tag]) -> (Publisher, Viewers) {
     let mut publisher = Publisher::start(server.rtmp, "live", PACE);
     let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
     publisher.send(&sent[..head]);
-    let viewers = Viewers::join(server, dir);
+    let viewers = Viewers::join(server, dir, "live");
     publisher.restart_clock();
     publisher.send(&sent[head..]);
     (publisher, viewers)
@@ -162,7 +108,7 @@ fn comes_back(resume: u32) {
     let mut again = Publisher::start(server.rtmp, "live", PACE);
     again.send(&sent);
     again.end();
-    for got in viewers.finish(&dir).recordings {
+    for Seen { recording: got, .. } in viewers.finish() {
         assert_joined(&got, &sent, &sent);
     }
     assert_eq!(server.counters()["feeds_ended_break"], 0);
@@ -191,7 +137,7 @@ fn back_with_b_frames() {
     let mut again = Publisher::start(server.rtmp, "live", PACE);
     again.send(&sent);
     again.end();
-    for got in viewers.finish(&dir).recordings {
+    for Seen { recording: got, .. } in viewers.finish() {
         assert_joined(&got, &sent, &sent);
     }
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
@@ -214,9 +160,11 @@ fn back_with_another_size() {
     again.restart_clock();
     again.send(&small[head..]);
     again.end();
-    let seen = viewers.finish(&dir);
-    for (file, got) in seen.files.iter().zip(&seen.recordings) {
-        if !file.ends_with("live.mp4") {
+    for Seen {
+        output, recording: got, ..
+    } in &viewers.finish()
+    {
+        if *output != Output::Mp4 {
             assert_joined(got, &large, &small);
         } else if let Err(difference) = compare::compare(&tags::recording("first", &large), got, WHOLE) {
             panic!("{}: {difference}", got.name);
@@ -245,9 +193,11 @@ fn back_without_sound() {
     let mut again = Publisher::start(server.rtmp, "live", PACE);
     again.send(&pictures);
     again.end();
-    let seen = viewers.finish(&dir);
-    for (file, got) in seen.files.iter().zip(&seen.recordings) {
-        if !file.ends_with("live.mp4") {
+    for Seen {
+        output, recording: got, ..
+    } in &viewers.finish()
+    {
+        if *output != Output::Mp4 {
             assert_joined(got, &both, &pictures);
         } else if let Err(difference) = compare::compare(&tags::recording("first", &both), got, WHOLE) {
             panic!("{}: {difference}", got.name);
@@ -270,7 +220,7 @@ fn not_back_within_grace() {
         "a stream in its grace can be watched"
     );
     let whole = tags::recording("sent", &sent);
-    for got in viewers.finish(&dir).recordings {
+    for Seen { recording: got, .. } in viewers.finish() {
         if let Err(difference) = compare::compare(&whole, &got, WHOLE) {
             panic!("{}: {difference}", got.name);
         }
@@ -304,7 +254,7 @@ fn a_second_publisher_replaces_the_first() {
     assert!(told.iter().any(|code| code.starts_with("NetStream.")), "{told:?}");
     second.send(&sent);
     second.end();
-    for got in viewers.finish(&dir).recordings {
+    for Seen { recording: got, .. } in viewers.finish() {
         assert_joined(&got, &sent, &sent);
     }
     assert_eq!(server.counters()["publishers_replaced"], 1);
@@ -362,7 +312,7 @@ fn again_on_the_same_connection() {
     publisher.publish_again();
     publisher.send(&sent);
     publisher.end();
-    for got in viewers.finish(&dir).recordings {
+    for Seen { recording: got, .. } in viewers.finish() {
         assert_joined(&got, &sent, &sent);
     }
     std::fs::remove_dir_all(&dir).expect("scratch is ours");

@@ -18,6 +18,7 @@ pub struct Clip {
     pub seconds: u32,
     video: Option<Video>,
     audio: bool,
+    channels: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,24 +51,28 @@ pub const B_FRAMES: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
 };
 pub const NO_B_FRAMES: Clip = Clip {
     name: "no-b-frames",
     seconds: 6,
     video: Some(PLAIN),
     audio: true,
+    channels: 2,
 };
 pub const AUDIO_ONLY: Clip = Clip {
     name: "audio-only",
     seconds: 6,
     video: None,
     audio: true,
+    channels: 2,
 };
 pub const VIDEO_ONLY: Clip = Clip {
     name: "video-only",
     seconds: 6,
     video: Some(PLAIN),
     audio: false,
+    channels: 2,
 };
 /// The second keyframe comes after 10 s: whoever joins before gets every frame.
 pub const LONG_GOP: Clip = Clip {
@@ -80,6 +85,7 @@ pub const LONG_GOP: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
 };
 pub const FAST: Clip = Clip {
     name: "60-fps",
@@ -90,6 +96,7 @@ pub const FAST: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
 };
 pub const HEAVY: Clip = Clip {
     name: "40-megabit",
@@ -101,6 +108,7 @@ pub const HEAVY: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
 };
 /// Frames leave at uneven distances, from one to several periods of 60 fps.
 pub const VARIABLE: Clip = Clip {
@@ -115,6 +123,7 @@ pub const VARIABLE: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
 };
 
 /// As [`NO_B_FRAMES`], of another size: other codec data.
@@ -127,6 +136,14 @@ pub const SMALL: Clip = Clip {
         ..PLAIN
     }),
     audio: true,
+    channels: 2,
+};
+
+/// As [`NO_B_FRAMES`], with one channel: other codec data of the sound.
+pub const MONO: Clip = Clip {
+    name: "mono",
+    channels: 1,
+    ..NO_B_FRAMES
 };
 
 pub const ALL: [Clip; 8] = [
@@ -189,7 +206,7 @@ impl Clip {
             push(format!("-bufsize {kilobits}k -pix_fmt yuv420p -threads 2"));
         }
         if self.audio {
-            push("-c:a aac -b:a 128k -ac 2".to_string());
+            push(format!("-c:a aac -b:a 128k -ac {}", self.channels));
         }
         push("-fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f flv".to_string());
         arguments

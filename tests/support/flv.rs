@@ -18,6 +18,19 @@ impl Tag {
         self.kind == kind && self.body.get(1) == Some(&1)
     }
 
+    /// Whether the tag is a header of its codec: enhanced or AVC, AAC, or their kin.
+    pub fn is_header(&self) -> bool {
+        let first = self.body.first().copied().unwrap_or(0);
+        let legacy = self.body.get(1) == Some(&0);
+        match self.kind {
+            VIDEO if first & 0x80 != 0 => first & 0x0f == 0,
+            VIDEO => first & 0x0f == 7 && legacy,
+            AUDIO if first >> 4 == 9 => first & 0x0f == 0,
+            AUDIO => first >> 4 == 10 && legacy,
+            _ => false,
+        }
+    }
+
     /// The NAL units of a video frame.
     pub fn nals(&self) -> Vec<Vec<u8>> {
         let mut rest = &self.body[5..];

@@ -18,6 +18,7 @@ pub mod rtmp;
 pub mod server;
 pub mod strict;
 pub mod tags;
+pub mod viewers;
 pub mod wire;
 
 use std::path::PathBuf;
