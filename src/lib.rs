@@ -14,6 +14,7 @@ pub mod counters;
 pub mod directory;
 pub mod limits;
 pub mod log;
+pub mod lookups;
 pub mod messages;
 pub mod names;
 pub mod registry;

@@ -14,7 +14,7 @@ use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::mesh::ShardId;
 
 use crate::config::SecondPublisher;
-use crate::names::StreamName;
+use crate::names::{Hosts, StreamName};
 use crate::registry::Packaging;
 
 /// Names one grant of a name to a publisher, unique in the process.
@@ -75,6 +75,8 @@ pub enum Message<K: Kernel = Uring> {
     },
     /// From the control plane: play the built-in clip as `name`. To the arbiter of `name`.
     PlayClip { name: StreamName },
+    /// From the control plane, to every shard: the host names of push rules have other addresses now.
+    Hosts(Arc<Hosts>),
     /// From the control plane: end everybody cleanly, then the shard.
     Shutdown,
 }

@@ -27,6 +27,7 @@ use crate::config::{Config, Interface, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::limits;
+use crate::lookups;
 use crate::messages::Message;
 use crate::names::StreamName;
 use crate::requirements::{self, Facts};
@@ -98,6 +99,9 @@ impl Server {
             signals: signals.handle(),
         };
         let housekeeping = keep_house(pool.clone(), watch, stopped.clone()).context("cannot start a thread")?;
+        let interval = Duration::from_secs(config.machine.lookup_interval_seconds.into());
+        lookups::start(config.hosts.clone(), interval, mesh.clone(), stopped.clone())
+            .context("cannot start a thread")?;
         info!(
             shards,
             connections_max,
@@ -301,13 +305,20 @@ fn listen_first(interface: Interface, port: u16) -> io::Result<OwnedFd> {
         Interface::Every => {
             let both = socket::listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), First::Yes);
             match both {
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                Err(error) if is_without_ipv6(&error) => {
+                    info!(port, "this machine has no IPv6: listening on 0.0.0.0, for IPv4 alone");
                     socket::listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), First::Yes)
                 }
                 result => result,
             }
         }
     }
+}
+
+/// `ipv6.disable=1` and a unit's `RestrictAddressFamilies=` give the first, an interface without IPv6 the second.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Error) -> anyhow::Error {

@@ -27,7 +27,7 @@ use crate::counters::AppCounters;
 use crate::directory::{Directory, Homes};
 use crate::limits;
 use crate::messages::Message;
-use crate::names::StreamName;
+use crate::names::{Hosts, StreamName};
 
 use home::Streams;
 use outbox::Outbox;
@@ -44,6 +44,8 @@ pub enum Port {
 /// One shard's part of the appliance; lives on its thread.
 pub struct App<K: Kernel = Uring> {
     config: Arc<Config>,
+    /// Addresses of host names, newer than the configuration's.
+    hosts: Arc<Hosts>,
     counters: Arc<AppCounters>,
     directory: Directory,
     peers: Peers,
@@ -125,6 +127,7 @@ impl Peers {
 impl<K: Kernel> App<K> {
     pub fn new(config: Arc<Config>, counters: Arc<AppCounters>, homes: Arc<Homes>) -> Self {
         App {
+            hosts: Arc::new(config.hosts.clone()),
             config,
             counters,
             directory: Directory::new(homes),
@@ -295,6 +298,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 outcome,
             } => self.opened(core, name, packaging, outcome),
             Message::Unwatch { name, feed, from } => self.unwatched(core, &name, &feed, from),
+            Message::Hosts(hosts) => self.hosts = hosts,
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),
         }

@@ -99,7 +99,7 @@ impl<K: Kernel> App<K> {
                 why,
             });
         };
-        rule.allows(address.ip(), password).map_err(|refusal| {
+        rule.allows(address.ip(), password, &self.hosts).map_err(|refusal| {
             self.counters.publishers_refused_rule.add(1);
             Refusal {
                 code: PublishRejection::Unauthorized,

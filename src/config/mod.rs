@@ -29,7 +29,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
-use crate::names::{PushRule, ResolveError, StreamName};
+use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
 use read::{connector_section, read_controller, read_listener, read_machine, read_top};
 use reader::{Opened, Reader};
 use table::{Kind, Section, Setting};
@@ -42,6 +42,8 @@ pub struct Config {
     pub containers: Containers,
     /// By base name.
     pub streams: BTreeMap<StreamName, Stream>,
+    /// Host names of all push rules.
+    pub hosts: Hosts,
     pub machine: Machine,
 }
 
@@ -127,16 +129,14 @@ pub struct Machine {
     pub memory_bytes: u64,
     pub connections_max: u32,
     pub lag_max_millis: u32,
+    pub lookup_interval_seconds: u32,
 }
 
 /// A configuration that can be started, with what in its file has no effect.
 pub type Checked = (Config, Vec<Warning>);
 
-/// Looks up the host names of a push rule, and says which have no address.
-type Resolve = fn(&mut PushRule) -> Vec<ResolveError>;
-
 impl Config {
-    /// Reads a file and looks up the host names of its push rules. Blocks: for the control thread.
+    /// Reads a file and looks up the host names of its push rules. Blocks, some seconds at most: for the control thread.
     ///
     /// # Errors
     /// Everything that is wrong with the file, in its order.
@@ -151,7 +151,7 @@ impl Config {
             };
             vec![Problem { place, fault }]
         })?;
-        Config::read(&text, &file, PushRule::resolve)
+        Config::read(&text, &file, Some(ask_system))
     }
 
     /// Reads the text of a file called `file`. Host names stay unresolved and match nobody.
@@ -159,14 +159,14 @@ impl Config {
     /// # Errors
     /// As [`load`](Config::load).
     pub fn parse(text: &str, file: &str) -> Result<Checked, Vec<Problem>> {
-        Config::read(text, file, |_| Vec::new())
+        Config::read(text, file, None)
     }
 
-    fn read(text: &str, file: &str, resolve: Resolve) -> Result<Checked, Vec<Problem>> {
+    fn read(text: &str, file: &str, look_up: Option<LookUp>) -> Result<Checked, Vec<Problem>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = Reader::new(file, text);
         let config = match parse_to_ast(text, &CollectOptions::default(), &STRICT_JSON) {
-            Ok(parsed) => read_top(&mut reader, parsed.value.as_ref(), resolve),
+            Ok(parsed) => read_top(&mut reader, parsed.value.as_ref(), look_up),
             Err(error) => {
                 reader.problem(
                     error.range(),
@@ -248,6 +248,7 @@ impl Default for Config {
                 mp4: true,
             },
             streams: BTreeMap::new(),
+            hosts: Hosts::default(),
             machine: read_machine(&Opened::of_defaults(&table::PENSTOCK)),
         }
     }

@@ -241,7 +241,7 @@ impl fmt::Display for Notice {
             Notice::Unresolved { name } => {
                 write!(
                     f,
-                    "host name {name:?} has no address: nobody may push by it until the configuration is read again"
+                    "host name {name:?} has no address: nobody may push by it until a later look-up finds one"
                 )
             }
             Notice::ApiNotServed => write!(f, "is not supported yet: the control API is not served"),

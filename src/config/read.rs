@@ -7,12 +7,12 @@ use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
 use super::table::{self, Section};
 use super::{
-    Config, Containers, Controller, Fault, Interface, Listener, Machine, Notice, Protocol, Resolve, Resume,
-    SecondPublisher, Source, Stream, limits, quoted,
+    Config, Containers, Controller, Fault, Interface, Listener, Machine, Notice, Protocol, Resume, SecondPublisher,
+    Source, Stream, limits, quoted,
 };
-use crate::names::{Openness, PushRule, ResolveError, RuleError, StreamName};
+use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
 
-pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, resolve: Resolve) -> Config {
+pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, look_up: Option<LookUp>) -> Config {
     let mut config = Config {
         listeners: Vec::new(),
         containers: Containers::default(),
@@ -60,7 +60,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, r
         }
     }
     if let Some(value) = top.inner("streams") {
-        read_streams(reader, value, &mut config, resolve);
+        read_streams(reader, value, &mut config, look_up);
     }
     if config.listeners.is_empty() {
         reader.warn(whole, "config.protocols", Notice::NothingListens);
@@ -204,7 +204,7 @@ pub(super) fn connector_section(connector: &str) -> &'static Section {
     }
 }
 
-fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config, resolve: Resolve) {
+fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config, look_up: Option<LookUp>) {
     let Some(object) = reader.object(value, "streams") else {
         return;
     };
@@ -212,6 +212,8 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
     if object.properties.len() > streams_max {
         return reader.problem(object.range, "streams", Fault::TooManyStreams { streams_max });
     }
+    // Host names with their places: all are asked for together, at the end.
+    let mut names = Vec::new();
     for property in reader.properties(object, "streams") {
         let path = join("streams", property.name.as_str());
         let name = match stream_name(property.name.as_str()) {
@@ -230,8 +232,22 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
             continue;
         };
         let opened = reader.open(&table::STREAM, object, &path);
-        if let Some(stream) = read_stream(reader, &opened, resolve) {
+        if let Some(stream) = read_stream(reader, &opened) {
+            if let (Source::Push(rule), Some(source)) = (&stream.source, opened.inner("source")) {
+                names.extend(
+                    rule.names()
+                        .map(|name| (name.to_owned(), source.range(), join(&path, "source"))),
+                );
+            }
             config.streams.insert(name, stream);
+        }
+    }
+    config.hosts = Hosts::of(names.iter().map(|(name, ..)| name.as_str()));
+    let Some(look_up) = look_up else { return };
+    config.hosts.look_up(look_up);
+    for (name, range, path) in names {
+        if config.hosts.is_unknown(&name) {
+            reader.warn(range, &path, Notice::Unresolved { name });
         }
     }
 }
@@ -252,14 +268,11 @@ fn stream_name(key: &str) -> Result<StreamName, Fault> {
     Ok(name)
 }
 
-fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>, resolve: Resolve) -> Option<Stream> {
+fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<Stream> {
     let path = join(&opened.path, "source");
     let source = match opened.inner("source") {
         Some(Value::StringLit(text)) => match PushRule::parse(&text.value) {
-            Ok(mut rule) => {
-                for ResolveError { name, .. } in resolve(&mut rule) {
-                    reader.warn(text.range, &path, Notice::Unresolved { name });
-                }
+            Ok(rule) => {
                 if rule.openness() == Openness::Anyone {
                     reader.warn(text.range, &path, Notice::AnyoneMayPush);
                 }
@@ -360,6 +373,7 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         memory_bytes: opened.integer("memory_bytes"),
         connections_max: bounded(opened.integer("connections_max")),
         lag_max_millis: bounded(opened.integer("lag_max")),
+        lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
     }
 }
 

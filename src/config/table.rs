@@ -379,6 +379,16 @@ pub const PENSTOCK: Section = Section {
             60_000,
             "how far behind live a viewer may fall before it is moved or closed",
         ),
+        Setting {
+            key: "lookup_interval",
+            kind: Kind::Integer {
+                default: 60,
+                min: 1,
+                max: 86_400,
+                unit: "s",
+            },
+            doc: "how often the host names of push rules are looked up",
+        },
     ],
     inner: &[],
     unsupported: &[],

@@ -116,7 +116,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"lag_max":700},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"lag_max":700,"lookup_interval":7},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -126,7 +126,8 @@ fn every_value_arrives() {
             shards: Some(2),
             memory_bytes: 32 << 20,
             connections_max: 100,
-            lag_max_millis: 700
+            lag_max_millis: 700,
+            lookup_interval_seconds: 7
         }
     );
     assert_eq!(config.listeners.len(), 2);

@@ -10,17 +10,22 @@
 //! - Sanitising twice gives the same name.
 //! - A passphrase is never in `Debug`, `Display` or an error.
 
+mod hosts;
 mod push_rule;
 mod stream_name;
 
-pub use push_rule::{HostList, Openness, PushRule, Refusal, ResolveError, RuleError};
+pub use hosts::{Hosts, LookUp, ResolveError, ask_system};
+pub use push_rule::{HostList, Openness, PushRule, Refusal, RuleError};
 pub use stream_name::{NameError, Sanitised, StreamName};
 
 /// MistServer's bound, in bytes: the base part is ASCII, a wildcard part may not be.
 pub const NAME_BYTES_MAX: usize = 100;
 
-/// Hosts of one push rule; each costs a comparison per publish, and each name a question to DNS at start.
+/// Hosts of one push rule; each costs a comparison per publish.
 pub const PUSH_HOSTS_MAX: usize = 64;
 
 /// Addresses that one host name of a push rule may stand for; large pools answer with a dozen.
 pub const ADDRESSES_PER_HOST_MAX: usize = 64;
+
+/// Host names of all push rules: each is a question to DNS at start and once in a while.
+pub const HOST_NAMES_MAX: usize = 1024;

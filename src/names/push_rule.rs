@@ -2,15 +2,15 @@
 //! commas as an extension: `push://10.0.0.0/8,[2001:db8::1],studio.example@passphrase`.
 //!
 //! As in MistServer a matching host **or** the passphrase is enough; `push://@passphrase` asks for the passphrase alone.
-//! Deviations: `/0` matches every address of its family, and the list. Names are resolved once, when the configuration is
-//! read: a publish never waits for DNS.
+//! Deviations: `/0` matches every address of its family, and the list. Host names are looked up elsewhere ([`Hosts`]): a
+//! publish never waits for DNS.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{ADDRESSES_PER_HOST_MAX, PUSH_HOSTS_MAX};
+use super::{Hosts, PUSH_HOSTS_MAX};
 
 const SCHEME: &str = "push://";
 
@@ -24,7 +24,7 @@ pub struct PushRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     Network(IpNet),
-    Name { name: String, addresses: Vec<IpAddr> },
+    Name(String),
 }
 
 /// How much a rule leaves to others.
@@ -54,13 +54,6 @@ pub enum RuleError {
     },
     /// An `@` without anything behind it.
     EmptyPassphrase,
-}
-
-/// A host name of a rule that could not be resolved; until the next try it matches nobody.
-#[derive(Debug)]
-pub struct ResolveError {
-    pub name: String,
-    pub source: Option<std::io::Error>,
 }
 
 /// Why a publisher was turned away, in words for the encoder and the log.
@@ -105,7 +98,7 @@ impl PushRule {
     pub fn openness(&self) -> Openness {
         let everyone = self.hosts.iter().any(|host| match host {
             Host::Network(network) => network.prefix_len() == 0,
-            Host::Name { .. } => false,
+            Host::Name(_) => false,
         });
         match (self.hosts.is_empty(), &self.passphrase) {
             (true, None) => Openness::Anyone,
@@ -114,42 +107,25 @@ impl PushRule {
         }
     }
 
-    /// Asks the system for the addresses of the rule's host names. Blocks: for the control thread, when the configuration
-    /// is read. Names that fail match nobody and are returned.
-    pub fn resolve(&mut self) -> Vec<ResolveError> {
-        self.resolve_with(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    /// The host names that the rule has.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter_map(|host| match host {
+            Host::Name(name) => Some(name.as_str()),
+            Host::Network(_) => None,
+        })
     }
 
-    /// [`resolve`](PushRule::resolve) with another resolver.
-    pub fn resolve_with(&mut self, look_up: impl Fn(&str) -> std::io::Result<Vec<IpAddr>>) -> Vec<ResolveError> {
-        let mut failed = Vec::new();
-        for host in &mut self.hosts {
-            let Host::Name { name, addresses } = host else { continue };
-            match look_up(name) {
-                Ok(found) if !found.is_empty() => {
-                    *addresses = found
-                        .into_iter()
-                        .take(ADDRESSES_PER_HOST_MAX)
-                        .map(|ip| ip.to_canonical())
-                        .collect();
-                }
-                result => {
-                    addresses.clear();
-                    failed.push(ResolveError {
-                        name: name.clone(),
-                        source: result.err(),
-                    });
-                }
-            }
-        }
-        failed
+    /// Whether `text` is the rule's passphrase.
+    pub fn is_passphrase(&self, text: &str) -> bool {
+        let passphrase = self.passphrase.as_ref();
+        passphrase.is_some_and(|passphrase| equal_in_constant_time(passphrase.as_bytes(), text.as_bytes()))
     }
 
-    /// Whether `peer`, which gave `password` (empty: none), may publish.
+    /// Whether `peer`, which gave `password` (empty: none), may publish; `known` are the addresses of host names.
     ///
     /// # Errors
     /// Why not.
-    pub fn allows(&self, peer: IpAddr, password: &str) -> Result<(), Refusal> {
+    pub fn allows(&self, peer: IpAddr, password: &str, known: &Hosts) -> Result<(), Refusal> {
         let peer = peer.to_canonical();
         let hosts = if self.hosts.is_empty() {
             HostList::Empty
@@ -163,7 +139,7 @@ impl PushRule {
             }
             _ => {}
         }
-        if self.hosts.iter().any(|host| host.matches(peer)) {
+        if self.hosts.iter().any(|host| host.matches(peer, known)) {
             return Ok(());
         }
         Err(match &self.passphrase {
@@ -198,16 +174,13 @@ impl Host {
         if prefix.is_some() || !is_name {
             return Err(RuleError::Host { host: text.to_owned() });
         }
-        Ok(Host::Name {
-            name: bare.to_owned(),
-            addresses: Vec::new(),
-        })
+        Ok(Host::Name(bare.to_owned()))
     }
 
-    fn matches(&self, peer: IpAddr) -> bool {
+    fn matches(&self, peer: IpAddr, known: &Hosts) -> bool {
         match self {
             Host::Network(network) => network.contains(&peer),
-            Host::Name { addresses, .. } => addresses.contains(&peer),
+            Host::Name(name) => known.has(name, peer),
         }
     }
 }
@@ -288,7 +261,7 @@ impl fmt::Display for PushRule {
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let network = match self {
-            Host::Name { name, .. } => return f.write_str(name),
+            Host::Name(name) => return f.write_str(name),
             Host::Network(network) => network,
         };
         match network.addr() {
@@ -321,22 +294,6 @@ impl fmt::Display for RuleError {
 }
 
 impl std::error::Error for RuleError {}
-
-impl fmt::Display for ResolveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "host name {:?} of a push rule has no address, so it lets nobody in",
-            self.name
-        )
-    }
-}
-
-impl std::error::Error for ResolveError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -375,12 +332,16 @@ mod tests {
     use super::*;
 
     fn rule(source: &str) -> PushRule {
-        let mut rule = PushRule::parse(source).unwrap();
-        rule.resolve_with(|name| match name {
+        PushRule::parse(source).unwrap()
+    }
+
+    fn known(rule: &PushRule) -> Hosts {
+        let mut hosts = Hosts::of(rule.names());
+        hosts.look_up(|name| match name {
             "studio.example" => Ok(vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]),
             _ => Ok(vec![]),
         });
-        rule
+        hosts
     }
 
     #[test]
@@ -423,7 +384,8 @@ mod tests {
             ("push://invalid,host", "127.0.0.1", "", false),
         ];
         for (source, peer, password, expected) in cases {
-            let found = rule(source).allows(peer.parse().unwrap(), password);
+            let rule = rule(source);
+            let found = rule.allows(peer.parse().unwrap(), password, &known(&rule));
             assert_eq!(found.is_ok(), expected, "{source} {peer} {password:?}: {found:?}");
         }
     }
@@ -472,7 +434,9 @@ mod tests {
             assert_eq!(rule(source).to_string(), source);
         }
         let rule = rule("push://127.0.0.1@hunter2");
-        let refusal = rule.allows("192.0.2.1".parse().unwrap(), "hunter3").unwrap_err();
+        let refusal = rule
+            .allows("192.0.2.1".parse().unwrap(), "hunter3", &Hosts::default())
+            .unwrap_err();
         let shown = format!("{rule} {rule:?} {refusal} {refusal:?}");
         assert!(!shown.contains("hunter"), "{shown}");
         assert_eq!(
@@ -497,18 +461,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fail_are_returned() {
-        let mut rule = PushRule::parse("push://gone.example,studio.example").unwrap();
-        let failed = rule.resolve_with(|name| match name {
-            "studio.example" => Ok(vec!["::ffff:192.0.2.7".parse().unwrap()]),
-            _ => Err(std::io::Error::other("no such name")),
-        });
-        assert_eq!(
-            failed.iter().map(|error| error.name.as_str()).collect::<Vec<_>>(),
-            ["gone.example"]
-        );
-        assert_eq!(rule.allows("192.0.2.7".parse().unwrap(), ""), Ok(()));
-        // An address needs no resolver.
-        assert!(PushRule::parse("push://127.0.0.1").unwrap().resolve().is_empty());
+    fn a_passphrase_is_known_for_one() {
+        for (source, text, expected) in [
+            ("push://@hunter2", "hunter2", true),
+            ("push://@hunter2", "hunter", false),
+            ("push://127.0.0.1", "", false),
+        ] {
+            assert_eq!(rule(source).is_passphrase(text), expected, "{source} {text:?}");
+        }
     }
 }

@@ -153,7 +153,12 @@ impl Publisher {
     }
 
     pub fn try_start(to: SocketAddr, name: &str, pace: u32) -> Result<Publisher, String> {
-        let client = Client::publish(Options::default(), "live", &format!("rtmp://{to}/live"), name);
+        Publisher::try_start_as(to, "live", name, pace)
+    }
+
+    /// As `try_start`, with another application than `live`: a password.
+    pub fn try_start_as(to: SocketAddr, app: &str, name: &str, pace: u32) -> Result<Publisher, String> {
+        let client = Client::publish(Options::default(), app, &format!("rtmp://{to}/{app}"), name);
         let mut link = Link::new(to, client);
         let publishing = |event: &Event| matches!(event, Event::Publishing { .. }).then_some(());
         link.wait("NetStream.Publish.Start", publishing)?;
