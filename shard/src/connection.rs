@@ -38,6 +38,8 @@ pub(crate) struct Cursor {
     pub position: u64,
     /// End of the queued range, on a record boundary. The cursor stands on a boundary when `position == end`.
     pub end: u64,
+    /// It has been put at a join point before: a further one is a skip.
+    pub begun: bool,
 }
 
 /// The position of a cursor that has not started.

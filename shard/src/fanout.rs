@@ -334,6 +334,7 @@ impl<M, K: Kernel> Core<M, K> {
             place,
             position: WAITING,
             end: WAITING,
+            begun: false,
         });
         if !self.start_cursor(id) {
             // A feed that has ended brings no join point any more; the visit finds out.
@@ -414,9 +415,17 @@ impl<M, K: Kernel> Core<M, K> {
         }
     }
 
-    /// Puts a waiting cursor at the newest join point, if there is one.
+    /// Puts a waiting cursor at the newest join point, if there is one. One that began before, and found none to be moved
+    /// to, is moved.
     fn start_cursor(&mut self, id: ConnId) -> bool {
         let Some(feed) = self.cursor_feed(id) else { return false };
+        let cursor = self
+            .connections
+            .get(id)
+            .and_then(|connection| connection.cursor.as_ref());
+        if cursor.is_some_and(|cursor| cursor.begun) {
+            return self.move_to_newest(id, &feed);
+        }
         let mut header = std::mem::take(&mut self.fanout.scratch);
         let shard = self.id.index();
         // The feed may move on between naming a join point and the claim on it; then it names a newer one.
@@ -449,6 +458,7 @@ impl<M, K: Kernel> Core<M, K> {
             .and_then(|connection| connection.cursor.as_mut());
         if let Some(cursor) = cursor {
             (cursor.position, cursor.end) = (position, end);
+            cursor.begun |= position != WAITING;
             let feed = cursor.feed;
             if let Some(local) = self.fanout.local_mut(feed) {
                 local.changes += 1;

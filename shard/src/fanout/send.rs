@@ -105,6 +105,15 @@ impl<M, K: Kernel> Core<M, K> {
 
     /// Moves a viewer that fell behind, and stands on a boundary, to the newest join point.
     pub(super) fn skip(&mut self, id: ConnId, feed: &Arc<Feed>) -> Piece {
+        if self.move_to_newest(id, feed) {
+            return self.piece_after_jump(id);
+        }
+        self.set_cursor(id, WAITING, WAITING);
+        Piece::Nothing
+    }
+
+    /// False, and nothing changed, when there is no join point.
+    pub(super) fn move_to_newest(&mut self, id: ConnId, feed: &Arc<Feed>) -> bool {
         let mut header = std::mem::take(&mut self.fanout.scratch);
         let shard = self.id.index();
         let join = loop {
@@ -117,14 +126,9 @@ impl<M, K: Kernel> Core<M, K> {
             self.set_cursor(id, join.position, join.position);
             self.counters.cursors_skipped.add(1);
             self.send(id, &header);
-        } else {
-            self.set_cursor(id, WAITING, WAITING);
         }
         self.fanout.scratch = header;
-        match join {
-            Some(_) => self.piece_after_jump(id),
-            None => Piece::Nothing,
-        }
+        join.is_some()
     }
 
     /// On a boundary that it was put on: session bytes (a header, a rest), or, when there are none, what follows.

@@ -127,6 +127,43 @@ fn a_sealed_reader_that_stops_is_moved() {
     a_reader_that_stops_is_moved(Some(XorKey::new(99)), 40_000);
 }
 
+/// A GOP that outgrows the window leaves nowhere to be moved to: the reader waits for the next join point, and is moved.
+#[test]
+fn a_reader_that_finds_no_join_point_is_moved_to_the_next() {
+    const BYTES: usize = 24_000;
+    let world = World::new(1);
+    let feed = world.feed(window(32 * MIB), Class::Interactive);
+    let mut fast = Client::new(world.connect(0));
+    world.await_accepted(0);
+    let (conn, mut slow) = narrow_viewer(&world, 32 * KIB, None);
+    let next_join = 12 * MIB / BYTES as u64;
+    let mut write = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            world.write(move |writer| append(writer, number, BYTES, next_join));
+            fast.read_until(|seen| seen.last == Some(number));
+        }
+    };
+    write(0..next_join);
+    let taken = world.run(0, move |_, core| core.bytes_sent(conn));
+    assert!(taken < feed.tail(), "it has fallen behind");
+    let reader = std::thread::spawn(move || {
+        slow.read_until(|seen| seen.skips == 1 && seen.last.is_some_and(|last| last > next_join));
+        slow.seen
+    });
+    // It has read the rest of its record, and is sent nothing more.
+    let mut sent = 0;
+    world.await_on(0, move |_, core| core.is_on_boundary(conn));
+    while sent < world.run(0, move |_, core| core.bytes_sent(conn)) {
+        for _ in 0..20 {
+            sent = world.run(0, move |_, core| core.bytes_sent(conn));
+        }
+    }
+    write(next_join..next_join + 10);
+    let seen = reader.join().unwrap();
+    assert_eq!(seen.first, Some(0), "and not joined a second time");
+    assert_eq!(world.counters[0].cursors_skipped.value(), 1);
+}
+
 #[test]
 fn a_reader_that_never_reads_again_is_evicted_and_its_memory_comes_back() {
     let world = World::new(1);
