@@ -276,14 +276,17 @@ type Bound = (Vec<Listening>, Vec<(Protocol, SocketAddr)>);
 fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
     let mut listening = Vec::new();
     let mut addresses = Vec::new();
+    let stall_max = Duration::from_millis(config.machine.stall_max_millis.into());
     for listener in &config.listeners {
-        let first = listen_first(listener.interface, listener.port);
+        let first = listen_first(listener.interface, listener.port, stall_max);
         let first = first.map_err(|error| refused(listener.protocol, listener.interface, listener.port, &error))?;
         let address = socket::local_address(first.as_fd()).context("cannot ask for a listener's address")?;
         let mut sockets = vec![first];
         for _ in 1..shards {
-            sockets
-                .push(socket::listen(address, First::No).with_context(|| format!("cannot listen again at {address}"))?);
+            sockets.push(
+                socket::listen(address, First::No, stall_max)
+                    .with_context(|| format!("cannot listen again at {address}"))?,
+            );
         }
         let port = match listener.protocol {
             Protocol::Http => Port::Http,
@@ -299,19 +302,17 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
 }
 
 /// Every interface is `[::]` for both families, and `0.0.0.0` where the machine has no IPv6.
-fn listen_first(interface: Interface, port: u16) -> io::Result<OwnedFd> {
+fn listen_first(interface: Interface, port: u16, stall_max: Duration) -> io::Result<OwnedFd> {
+    let listen = |address: IpAddr| socket::listen(SocketAddr::new(address, port), First::Yes, stall_max);
     match interface {
-        Interface::Address(address) => socket::listen(SocketAddr::new(address, port), First::Yes),
-        Interface::Every => {
-            let both = socket::listen(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), First::Yes);
-            match both {
-                Err(error) if is_without_ipv6(&error) => {
-                    info!(port, "this machine has no IPv6: listening on 0.0.0.0, for IPv4 alone");
-                    socket::listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), First::Yes)
-                }
-                result => result,
+        Interface::Address(address) => listen(address),
+        Interface::Every => match listen(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(error) if is_without_ipv6(&error) => {
+                info!(port, "this machine has no IPv6: listening on 0.0.0.0, for IPv4 alone");
+                listen(Ipv4Addr::UNSPECIFIED.into())
             }
-        }
+            result => result,
+        },
     }
 }
 

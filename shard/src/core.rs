@@ -76,6 +76,8 @@ pub enum End {
     Lagged,
     /// It held back more of a feed than the feed's cap allows.
     Evicted,
+    /// It took nothing of what was there for it, for as long as its listener allows.
+    Stalled,
     /// It made us answer more than it read.
     OwnOverflow,
     /// The appliance's code for it panicked.
@@ -397,6 +399,9 @@ impl<M, K: Kernel> Core<M, K> {
         };
         // The kernel reads a send's memory within one submit; a connection is only freed between two.
         debug_assert_eq!(connection.in_flight, InFlight::Nothing);
+        if why == End::Stalled {
+            self.counters.connections_closed_stalled.add(1);
+        }
         if !matches!(why, End::Peer | End::Finished) {
             // Whether or not the option is taken, the close below ends the connection.
             let _ = self.kernel.reset_on_close(&connection.socket);

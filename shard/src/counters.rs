@@ -96,6 +96,7 @@ counters! {
         cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";
         cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
         cursors_closed_evicted: Total "connections", "Viewers closed because what they held back exceeded the feed's cap.";
+        connections_closed_stalled: Total "connections", "Connections closed because the peer took nothing for stall_max: it stopped reading, or its network is gone.";
         connections_closed_own: Total "connections", "Connections closed because they did not read our answers.";
         connections_panicked: Total "connections", "Connections closed because a defect of penstock showed in serving them: please report the log's line.";
         doorbells: Total "doorbells", "Wake-ups sent to other shards.";

@@ -26,8 +26,8 @@ const _: () = assert!(
 /// the backlog.
 pub const ACCEPT_REST_MICROS: u64 = 100_000;
 
-/// A peer that acknowledges nothing for so long is gone (DESIGN.md 4.3).
-pub const TCP_USER_TIMEOUT_MILLIS: u64 = 60_000;
+/// A peer that takes nothing for so long is ended, unless the configuration says otherwise (DESIGN.md 4.3).
+pub const STALL_MAX_MILLIS: u64 = 60_000;
 /// Floor of `TCP_NOTSENT_LOWAT` (DESIGN.md 4.4): smaller values tripled the number of sends.
 pub const NOT_SENT_BYTES_MIN: u32 = 64 * 1024;
 /// Ceiling of it: beyond, a stopped reader swallows memory.

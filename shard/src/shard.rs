@@ -316,7 +316,8 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             error if error == -libc::ECANCELED && life == Life::Detaching => self.core.detached(id),
             // It was to move, and is being ended instead.
             error if error == -libc::ECANCELED => self.rearm(id, armed),
-            error if error == -libc::ECONNRESET || error == -libc::ETIMEDOUT => self.core.end(id, End::Peer),
+            error if error == -libc::ECONNRESET => self.core.end(id, End::Peer),
+            error if error == -libc::ETIMEDOUT => self.core.end(id, End::Stalled),
             error => self.core.end(id, End::Failed(-error)),
         }
     }

@@ -315,6 +315,7 @@ fn reason(why: End) -> String {
         End::Panicked => "a defect of penstock ended it".into(),
         End::Lagged => "too slow to be moved to a newer keyframe".into(),
         End::Evicted => "held back more than the feed's cap".into(),
+        End::Stalled => "took nothing for stall_max".into(),
         End::OwnOverflow => "did not read our answers".into(),
     }
 }

@@ -130,6 +130,7 @@ pub struct Machine {
     pub connections_max: u32,
     pub lag_max_millis: u32,
     pub lookup_interval_seconds: u32,
+    pub stall_max_millis: u32,
 }
 
 /// A configuration that can be started, with what in its file has no effect.

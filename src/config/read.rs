@@ -374,6 +374,7 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         connections_max: bounded(opened.integer("connections_max")),
         lag_max_millis: bounded(opened.integer("lag_max")),
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
+        stall_max_millis: bounded(opened.integer("stall_max")),
     }
 }
 

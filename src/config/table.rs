@@ -389,6 +389,13 @@ pub const PENSTOCK: Section = Section {
             },
             doc: "how often the host names of push rules are looked up",
         },
+        milliseconds(
+            "stall_max",
+            penstock_shard::limits::STALL_MAX_MILLIS,
+            1_000,
+            3_600_000,
+            "how long a viewer may take nothing of what there is for it before it is closed",
+        ),
     ],
     inner: &[],
     unsupported: &[],

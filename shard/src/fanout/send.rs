@@ -408,7 +408,8 @@ fn range_end(feed: &Feed, position: u64) -> u64 {
 
 fn failed_send(error: &io::Error) -> End {
     match error.raw_os_error() {
-        Some(libc::EPIPE | libc::ECONNRESET | libc::ETIMEDOUT) => End::Peer,
+        Some(libc::EPIPE | libc::ECONNRESET) => End::Peer,
+        Some(libc::ETIMEDOUT) => End::Stalled,
         _ => failed(error),
     }
 }

@@ -13,8 +13,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::limits;
 
 /// Listens at `address`. The first listener of an address (shard 0) binds alone, so that a second process is refused
-/// with `EADDRINUSE`; it shares the port afterwards, and the listeners of the other shards join it.
-pub fn listen(address: SocketAddr, first: First) -> io::Result<OwnedFd> {
+/// with `EADDRINUSE`; it shares the port afterwards, and the listeners of the other shards join it. What it accepts is
+/// ended by the kernel when the peer has taken nothing of what is there for it for `stall_max`: neither acknowledged, nor
+/// opened a window that was shut (Linux counts both since 5.11).
+pub fn listen(address: SocketAddr, first: First, stall_max: Duration) -> io::Result<OwnedFd> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.cloexec().nonblocking(),
@@ -30,7 +32,7 @@ pub fn listen(address: SocketAddr, first: First) -> io::Result<OwnedFd> {
     socket.bind(&address.into())?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(Duration::from_millis(limits::TCP_USER_TIMEOUT_MILLIS)))?;
+    socket.set_tcp_user_timeout(Some(stall_max))?;
     set_not_sent_low_water(&socket, limits::NOT_SENT_BYTES_MIN)?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(socket.into())

@@ -19,6 +19,8 @@ use penstock_shard::sys::socket::{self, First};
 
 /// Nothing here takes so long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// No test waits for the kernel to end a stalled reader.
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 type Code = Box<dyn FnOnce(&mut Stage, &mut Core<Run>) + Send>;
 
@@ -146,7 +148,7 @@ impl World {
             threads: Vec::new(),
         };
         for number in 0..shards {
-            let listener = socket::listen("127.0.0.1:0".parse().unwrap(), First::Yes).unwrap();
+            let listener = socket::listen("127.0.0.1:0".parse().unwrap(), First::Yes, STALL_MAX).unwrap();
             world.addresses.push(socket::local_address(listener.as_fd()).unwrap());
             let counters = Arc::new(ShardCounters::default());
             world.counters.push(counters.clone());
