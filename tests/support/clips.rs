@@ -126,6 +126,20 @@ pub const VARIABLE: Clip = Clip {
     channels: 2,
 };
 
+/// Bytes and keyframes enough for viewers to fall behind: half-second GOPs of 6 Mb/s.
+pub const SHORT_GOPS: Clip = Clip {
+    name: "short-gops",
+    seconds: 12,
+    video: Some(Video {
+        gop: 12,
+        kilobits: 6_000,
+        filter: "noise=alls=60:allf=t:all_seed=11",
+        ..PLAIN
+    }),
+    audio: true,
+    channels: 2,
+};
+
 /// As [`NO_B_FRAMES`], of another size: other codec data.
 pub const SMALL: Clip = Clip {
     name: "small",

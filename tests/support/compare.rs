@@ -112,6 +112,83 @@ pub fn compare(sent: &Recording, got: &Recording, rules: Rules) -> Result<usize,
     Ok(pairs.iter().map(|(_, got_track, _)| got_track.frames.len()).sum())
 }
 
+/// Of a viewer who was moved: every frame is one that was sent, in order and at its distance, and behind each gap the
+/// pictures go on with a keyframe and the sound with its pictures. Gives the runs of pictures.
+pub fn compare_runs(sent: &Recording, got: &Recording) -> Result<usize, String> {
+    let (mut sent, mut got) = (sent.clone(), got.clone());
+    if sent.tracks.len() != got.tracks.len() {
+        return Err(format!(
+            "{} tracks where {} were sent",
+            got.tracks.len(),
+            sent.tracks.len()
+        ));
+    }
+    for (sent_track, got_track) in sent.tracks.iter_mut().zip(&mut got.tracks) {
+        drop_carried(sent_track, got_track);
+    }
+    let mut places = Vec::new();
+    for (sent_track, got_track) in sent.tracks.iter().zip(&got.tracks) {
+        places.push(find_places(sent_track, got_track).map_err(|why| format!("{}: {why}", title(sent_track)))?);
+    }
+    let mut resumes = Vec::new();
+    for ((sent_track, got_track), places) in sent.tracks.iter().zip(&got.tracks).zip(&places) {
+        let starts = places.windows(2).enumerate().filter(|(_, two)| two[0] + 1 != two[1]);
+        let starts = starts.map(|(at, _)| &got_track.frames[at + 1]);
+        if sent_track.kind == Kind::Video {
+            let starts: Vec<&Frame> = starts.collect();
+            if let Some(frame) = starts.iter().find(|frame| !frame.key) {
+                return Err(format!("pictures go on with {}", describe(frame)));
+            }
+            resumes = starts.iter().map(|frame| frame.pts_nanos).collect();
+            continue;
+        }
+        for frame in starts {
+            let near = |at: &i64| (frame.pts_nanos - at).abs() <= AUDIO_START_NANOS;
+            if !resumes.iter().any(near) {
+                return Err(format!("sound goes on with {}, where no picture does", describe(frame)));
+            }
+        }
+    }
+    check_placed_times(&sent, &got, &places)?;
+    Ok(resumes.len() + 1)
+}
+
+/// Where each frame stands among those sent.
+fn find_places(sent: &Track, got: &Track) -> Result<Vec<usize>, String> {
+    let mut places: Vec<usize> = Vec::new();
+    for frame in &got.frames {
+        let from = places.last().map_or(0, |last| last + 1);
+        let same = |wanted: &Frame| (&wanted.units, wanted.key, wanted.sets) == (&frame.units, frame.key, frame.sets);
+        let Some(steps) = sent.frames[from..].iter().position(same) else {
+            return Err(format!("{} is no frame sent behind frame {from}", describe(frame)));
+        };
+        places.push(from + steps);
+    }
+    if places.is_empty() {
+        return Err("no frame at all".to_string());
+    }
+    Ok(places)
+}
+
+fn check_placed_times(sent: &Recording, got: &Recording, places: &[Vec<usize>]) -> Result<(), String> {
+    let mut offset = None;
+    for ((sent_track, got_track), places) in sent.tracks.iter().zip(&got.tracks).zip(places) {
+        for (frame, place) in got_track.frames.iter().zip(places) {
+            let off = frame.pts_nanos - sent_track.frames[*place].pts_nanos;
+            // The first one may itself be rounded the other way.
+            let stray = off - *offset.get_or_insert(off);
+            if stray.abs() > 2 * TIME_TOLERANCE_NANOS {
+                let title = title(sent_track);
+                return Err(format!(
+                    "{title}: frame {place} of those sent is off by {} us",
+                    stray / 1_000
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn title(track: &Track) -> String {
     format!("{:?} ({})", track.kind, track.codec).to_lowercase()
 }

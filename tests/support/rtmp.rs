@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use penstock_proto::tag::MessageKind;
 use penstock_proto::tag::amf0::Value;
 
 use super::flv::{AUDIO, SCRIPT, Tag, VIDEO};
-use super::wire::PATIENCE;
+use super::wire::{self, PATIENCE, Progress};
 
 /// No test's stream is longer.
 const PLAY: Duration = Duration::from_secs(60);
@@ -33,6 +34,10 @@ struct Link {
 impl Link {
     fn new(to: SocketAddr, client: Client) -> Link {
         let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
+        Link::over(stream, client)
+    }
+
+    fn over(stream: TcpStream, client: Client) -> Link {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
         let mut link = Link {
@@ -243,6 +248,8 @@ fn code(event: Event) -> Option<String> {
 
 /// A player that keeps every tag it is sent, in a thread of its own.
 pub struct Player {
+    /// Tags.
+    pub progress: Arc<Progress>,
     thread: JoinHandle<Link>,
 }
 
@@ -254,19 +261,64 @@ impl Player {
         let playing = |event: &Event| matches!(event, Event::Playing { .. }).then_some(());
         link.wait("NetStream.Play.Start", playing)
             .unwrap_or_else(|why| panic!("play {name}: {why}"));
+        let progress = Arc::new(Progress::default());
+        let reached = Arc::clone(&progress);
         let thread = std::thread::spawn(move || {
             let deadline = Instant::now() + PLAY;
             while !link.closed && Instant::now() < deadline {
                 link.listen(deadline);
+                reached.set(link.tags.len() as u64);
             }
+            reached.set(Progress::ENDED);
             link
         });
-        Player { thread }
+        Player { progress, thread }
     }
 
     /// Waits for the end, which the server must have announced; gives the tags.
     pub fn finish(self) -> Vec<Tag> {
-        let link = self.thread.join().expect("the player does not panic");
+        self.thread.join().expect("the player does not panic").finished()
+    }
+}
+
+/// A player that reads when it is told to, over a socket that takes little.
+pub struct SlowPlayer {
+    link: Link,
+}
+
+impl SlowPlayer {
+    pub fn start(to: SocketAddr, name: &str) -> SlowPlayer {
+        let client = Client::play(Options::default(), "anyapp", &format!("rtmp://{to}/anyapp"), name);
+        let mut link = Link::over(wire::narrow(to), client);
+        let playing = |event: &Event| matches!(event, Event::Playing { .. }).then_some(());
+        link.wait("NetStream.Play.Start", playing)
+            .unwrap_or_else(|why| panic!("play {name}: {why}"));
+        SlowPlayer { link }
+    }
+
+    /// Takes what is there, at most so many bytes, without a wait; how many there were.
+    pub fn take(&mut self, count_max: usize) -> usize {
+        let mut bytes = vec![0; count_max];
+        let count = wire::read_at_once(&mut self.link.stream, &mut bytes);
+        self.link.feed(&bytes[..count]);
+        count
+    }
+
+    /// Whether the server ends the connection in time, what it said before read or not.
+    pub fn closes(&mut self) -> bool {
+        self.link.closes()
+    }
+
+    /// Reads to the end, which the server must have announced; gives the tags.
+    pub fn finish(mut self) -> Vec<Tag> {
+        self.link.closes();
+        self.link.finished()
+    }
+}
+
+impl Link {
+    fn finished(self) -> Vec<Tag> {
+        let link = self;
         assert!(link.closed, "the stream does not end within {PLAY:?}");
         let codes: Vec<String> = link.events.into_iter().filter_map(code).collect();
         let told = codes.iter().any(|code| code == "NetStream.Play.UnpublishNotify");

@@ -11,7 +11,7 @@ use super::rtmp::Player;
 use super::server::Server;
 use super::strict;
 use super::tags;
-use super::wire::Recorder;
+use super::wire::{Progress, Recorder};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -68,21 +68,31 @@ impl Viewers {
         }
     }
 
+    /// How far each is, in numbers of its own.
+    pub fn progress(&self) -> Vec<u64> {
+        self.each().map(Progress::reached).collect()
+    }
+
+    /// Waits until each has got something more.
+    pub fn wait_beyond(&self, before: &[u64]) {
+        for (progress, before) in self.each().zip(before) {
+            progress.wait_beyond(*before);
+        }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Progress> {
+        let http = self.http.iter().map(|(_, viewer)| &*viewer.progress);
+        http.chain([&*self.player.progress])
+    }
+
     /// Waits for the clean end of each, and looks for what is wrong in itself.
     pub fn finish(self) -> Vec<Seen> {
         self.finish_with(Ffmpeg::DecodesAll)
     }
 
     pub fn finish_with(self, ffmpeg: Ffmpeg) -> Vec<Seen> {
-        let mut files = Vec::new();
-        for (output, viewer) in self.http {
-            files.push((output, viewer.path.clone()));
-            viewer.finish();
-        }
-        std::fs::write(&self.played, flv::file(&self.player.finish())).expect("scratch is ours");
-        files.push((Output::Rtmp, self.played));
+        let files = self.files();
         let seen = files.into_iter().map(|(output, file)| {
-            strict::assert_strict(&file);
             if ffmpeg == Ffmpeg::DecodesAll || matches!(output, Output::Ts | Output::Mp4) {
                 compare::assert_decodes(&file);
             }
@@ -94,6 +104,19 @@ impl Viewers {
             }
         });
         seen.collect()
+    }
+
+    /// Waits for the clean end of each; what it has is in its file, and strict.
+    pub fn files(self) -> Vec<(Output, PathBuf)> {
+        let mut files = Vec::new();
+        for (output, viewer) in self.http {
+            files.push((output, viewer.path.clone()));
+            viewer.finish();
+        }
+        std::fs::write(&self.played, flv::file(&self.player.finish())).expect("scratch is ours");
+        files.push((Output::Rtmp, self.played));
+        files.iter().for_each(|(_, file)| strict::assert_strict(file));
+        files
     }
 }
 

@@ -5,11 +5,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 /// No answer of the server's that tests wait for may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asked for as the receive buffer of a reader who is to be slow; Linux doubles it.
+const NARROW_BYTES: usize = 16 * 1024;
 
 /// A parsed answer head and what of the body came with it.
 #[derive(Debug, Clone)]
@@ -58,6 +64,14 @@ impl Wire {
         stream.set_nodelay(true).expect("a TCP socket");
         Wire {
             stream,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// A connection whose own end takes little: what is not read stays with the server.
+    pub fn connect_narrow(to: SocketAddr) -> Wire {
+        Wire {
+            stream: narrow(to),
             ahead: Vec::new(),
         }
     }
@@ -132,6 +146,20 @@ impl Wire {
         &self.ahead
     }
 
+    /// Takes what is there, at most so many bytes, without a wait; how many there were. The end of the stream is none.
+    pub fn take(&mut self, count_max: usize) -> usize {
+        let mut bytes = vec![0; count_max];
+        let count = read_at_once(&mut self.stream, &mut bytes);
+        self.ahead.extend_from_slice(&bytes[..count]);
+        count
+    }
+
+    /// Reads an endless body to the end of the stream, which has to be a clean one; gives all of it.
+    pub fn finish(mut self) -> Result<Vec<u8>, String> {
+        while self.fill()? > 0 {}
+        Ok(self.ahead)
+    }
+
     /// Whether the peer closes (or resets) within the time; reads and drops what it sends before.
     pub fn closes_within(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
@@ -161,6 +189,32 @@ impl Wire {
     }
 }
 
+/// A socket with the smallest receive buffer.
+pub fn narrow(to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a TCP socket");
+    socket
+        .set_recv_buffer_size(NARROW_BYTES)
+        .expect("before the connection");
+    socket
+        .connect_timeout(&to.into(), PATIENCE)
+        .unwrap_or_else(|error| panic!("{to}: {error}"));
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    stream
+}
+
+/// Reads what is there without a wait.
+pub fn read_at_once(stream: &mut TcpStream, bytes: &mut [u8]) -> usize {
+    stream.set_nonblocking(true).expect("a TCP socket");
+    let count = match stream.read(bytes) {
+        Ok(count) => count,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("receive: {error}"),
+    };
+    stream.set_nonblocking(false).expect("a TCP socket");
+    count
+}
+
 /// One request on a connection of its own.
 pub fn ask(to: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut wire = Wire::connect(to);
@@ -181,7 +235,44 @@ pub fn first_media_byte(to: SocketAddr, target: &str, within: Duration) -> bool 
 pub struct Recorder {
     pub path: PathBuf,
     started: Receiver<Result<Answer, String>>,
+    /// Bytes of media.
+    pub progress: Arc<Progress>,
     thread: JoinHandle<Result<u64, String>>,
+}
+
+/// How far a viewer in a thread of its own is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    reached: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Progress {
+    /// Nothing more comes.
+    pub const ENDED: u64 = u64::MAX;
+
+    pub fn set(&self, reached: u64) {
+        *self.reached.lock().expect("no holder panics") = reached;
+        self.changed.notify_all();
+    }
+
+    pub fn reached(&self) -> u64 {
+        *self.reached.lock().expect("no holder panics")
+    }
+
+    pub fn wait_beyond(&self, before: u64) {
+        let reached = self.reached.lock().expect("no holder panics");
+        let waited = self
+            .changed
+            .wait_timeout_while(reached, PATIENCE, |reached| {
+                *reached <= before && *reached != Progress::ENDED
+            })
+            .expect("no holder panics");
+        assert!(
+            !waited.1.timed_out(),
+            "a viewer has got nothing beyond {before} for {PATIENCE:?}"
+        );
+    }
 }
 
 impl Recorder {
@@ -189,6 +280,8 @@ impl Recorder {
         let (tell, started) = channel();
         let mut wire = Wire::connect(to);
         let mut file = File::create(path).expect("scratch is ours");
+        let progress = Arc::new(Progress::default());
+        let reached = Arc::clone(&progress);
         wire.request("GET", target, &[("Connection", "close")]);
         let thread = std::thread::spawn(move || {
             let answer = wire.try_answer("GET");
@@ -198,11 +291,21 @@ impl Recorder {
             if !begun {
                 return Err("not answered 200".to_string());
             }
-            file.write_all(&wire.ahead).map_err(|error| error.to_string())?;
-            let rest = std::io::copy(&mut wire.stream, &mut file).map_err(|error| error.to_string())?;
-            Ok(rest + wire.ahead.len() as u64)
+            let mut taken = 0;
+            loop {
+                taken += wire.ahead.len() as u64;
+                file.write_all(&wire.ahead).map_err(|error| error.to_string())?;
+                wire.ahead.clear();
+                reached.set(taken);
+                let count = wire.fill();
+                if !count.as_ref().is_ok_and(|count| *count > 0) {
+                    reached.set(Progress::ENDED);
+                    return count.map(|_| taken);
+                }
+            }
         });
         Recorder {
+            progress,
             path: path.to_path_buf(),
             started,
             thread,
