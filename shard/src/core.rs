@@ -133,7 +133,9 @@ pub(crate) struct Listener<S> {
     pub socket: S,
     pub tag: u32,
     pub open: bool,
-    /// When accepting goes on after a failure; `u64::MAX` while armed.
+    /// Accepts in the kernel, up to [`limits::ACCEPTS_ARMED`].
+    pub armed: u32,
+    /// When accepting goes on after a failure; `u64::MAX` while it does not rest.
     pub rests_until: u64,
 }
 
@@ -199,14 +201,26 @@ impl<M, K: Kernel> Core<M, K> {
 
     /// Accepts from `socket`; each connection is handed to the appliance with `tag`.
     pub fn listen(&mut self, socket: K::Socket, tag: u32) -> io::Result<()> {
-        let number = self.listeners.len() as u64;
-        self.kernel.accept(&socket, Operation::Accept.of_number(number))?;
         self.listeners.push(Listener {
             socket,
             tag,
             open: true,
+            armed: 0,
             rests_until: u64::MAX,
         });
+        self.arm_accepts(self.listeners.len() - 1)
+    }
+
+    /// As many accepts as a pass may take, each for one connection: a flood of them takes its share of every pass, and
+    /// never a whole one.
+    pub(crate) fn arm_accepts(&mut self, number: usize) -> io::Result<()> {
+        let listener = &mut self.listeners[number];
+        listener.rests_until = u64::MAX;
+        while listener.armed < limits::ACCEPTS_ARMED {
+            let user_data = Operation::Accept.of_number(number as u64);
+            self.kernel.accept(&listener.socket, user_data)?;
+            listener.armed += 1;
+        }
         Ok(())
     }
 
@@ -215,7 +229,7 @@ impl<M, K: Kernel> Core<M, K> {
         for number in 0..self.listeners.len() {
             self.listeners[number].open = false;
             self.kernel
-                .cancel_operation(Operation::Accept.of_number(number as u64))?;
+                .cancel_operations(Operation::Accept.of_number(number as u64))?;
             // Connections in the backlog are reset by the close; nobody would accept them.
             self.kernel.shutdown_listener(&self.listeners[number].socket);
         }
@@ -237,8 +251,16 @@ impl<M, K: Kernel> Core<M, K> {
         self.connections.get(id).map_or(0, |connection| connection.bytes_sent)
     }
 
-    /// The appliance's `deadline` is called for `id` at `at` (µs, within a tick of 50 ms), once.
+    /// The appliance's `deadline` is called for `id` at `at` (µs, within a tick of 50 ms), once. Nothing once it is being
+    /// finished: that has a deadline of its own.
     pub fn set_deadline(&mut self, id: ConnId, at: Option<u64>) {
+        let connection = self.connections.get(id);
+        if connection.is_some_and(|connection| matches!(connection.life, Life::Open | Life::Detaching)) {
+            self.put_deadline(id, at);
+        }
+    }
+
+    fn put_deadline(&mut self, id: ConnId, at: Option<u64>) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -284,7 +306,7 @@ impl<M, K: Kernel> Core<M, K> {
         if connection.life == Life::Open || connection.life == Life::Detaching {
             connection.life = Life::Flushing;
             let deadline = self.now + limits::DRAIN_MICROS;
-            self.set_deadline(id, Some(deadline));
+            self.put_deadline(id, Some(deadline));
             self.make_urgent(id);
         }
     }
@@ -378,7 +400,8 @@ impl<M, K: Kernel> Core<M, K> {
         match armed {
             Ok(()) => Some(id),
             Err(_) => {
-                self.remove(id);
+                self.counters.accept_errors.add(1);
+                drop(self.remove(id));
                 None
             }
         }
@@ -406,7 +429,7 @@ impl<M, K: Kernel> Core<M, K> {
             // Whether or not the option is taken, the close below ends the connection.
             let _ = self.kernel.reset_on_close(&connection.socket);
         }
-        self.remove(id);
+        drop(self.remove(id));
         self.events.push_back(Event::Ended(id, why));
     }
 
@@ -414,20 +437,17 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
-        let Ok(socket) = self.kernel.duplicate(&connection.socket) else {
-            return self.end(id, End::Failed(libc::EMFILE));
-        };
         let unsent = connection.own.unsent().to_vec();
-        self.remove(id);
-        self.events.push_back(Event::Detached(id, Detached { socket, unsent }));
+        // The descriptor itself, not another one of it: there may be none left.
+        if let Some(socket) = self.remove(id) {
+            self.events.push_back(Event::Detached(id, Detached { socket, unsent }));
+        }
     }
 
-    /// Cancel by descriptor, empty the slot, close (DESIGN.md 4.3).
-    fn remove(&mut self, id: ConnId) {
+    /// Cancel by descriptor, empty the slot (DESIGN.md 4.3); then whoever drops the descriptor closes it.
+    fn remove(&mut self, id: ConnId) -> Option<K::Socket> {
         self.drop_cursor(id);
-        let Some(mut connection) = self.connections.remove(id) else {
-            return;
-        };
+        let mut connection = self.connections.remove(id)?;
         // A ring that takes no cancel is out of entries for good, and the next pass ends with its error. The cancel must
         // be issued before the slot is emptied, since it names the slot.
         let cancelled = self.kernel.cancel(id.index).and_then(|()| self.kernel.submit());
@@ -436,6 +456,7 @@ impl<M, K: Kernel> Core<M, K> {
         let own = std::mem::take(&mut connection.own);
         self.spare_own(own.bytes, own.rest);
         self.counters.connections_open.sub(1);
+        Some(connection.socket)
     }
 
     pub(crate) fn spare_own(&mut self, mut bytes: Vec<u8>, rest: usize) {

@@ -56,7 +56,7 @@ pub trait Kernel: Sized + 'static {
     fn register(&mut self, slot: u32, socket: &Self::Socket) -> io::Result<()>;
     /// Empties a slot.
     fn unregister(&mut self, slot: u32) -> io::Result<()>;
-    /// Accepts until cancelled.
+    /// Accepts one connection.
     fn accept(&mut self, listener: &Self::Socket, user_data: u64) -> io::Result<()>;
     /// Receives into buffers until end, error, or want of buffers.
     fn receive(&mut self, slot: u32, user_data: u64) -> io::Result<()>;
@@ -66,8 +66,8 @@ pub trait Kernel: Sized + 'static {
     fn send(&mut self, slot: u32, from: Outgoing<'_>, user_data: u64) -> io::Result<()>;
     /// Cancels all operations on a slot; each of them reports.
     fn cancel(&mut self, slot: u32) -> io::Result<()>;
-    /// Cancels the operation that carries `user_data`.
-    fn cancel_operation(&mut self, user_data: u64) -> io::Result<()>;
+    /// Cancels all operations that carry `user_data`; each of them reports.
+    fn cancel_operations(&mut self, user_data: u64) -> io::Result<()>;
     /// Reports at `micros` of [`Kernel::monotonic_micros`]. Submits at once.
     fn timeout(&mut self, micros: u64, user_data: u64) -> io::Result<()>;
     /// Posts a completion with `user_data` at the shard whose address is `target`; a failure reports here.
@@ -85,8 +85,6 @@ pub trait Kernel: Sized + 'static {
 
     /// The socket that a completed accept reported. Taken once.
     fn take_accepted(&mut self, result: i32) -> Self::Socket;
-    /// A second owner of a socket, which stays open until both are gone.
-    fn duplicate(&mut self, socket: &Self::Socket) -> io::Result<Self::Socket>;
     fn peer_address(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
     /// Sends a span by reference to its pages; how many bytes the socket took.
     fn sendfile(&mut self, socket: &Self::Socket, pool: &Pool, span: Span) -> io::Result<usize>;
@@ -159,8 +157,8 @@ impl Kernel for Uring {
         Uring::cancel(self, slot)
     }
 
-    fn cancel_operation(&mut self, user_data: u64) -> io::Result<()> {
-        Uring::cancel_operation(self, user_data)
+    fn cancel_operations(&mut self, user_data: u64) -> io::Result<()> {
+        Uring::cancel_operations(self, user_data)
     }
 
     fn timeout(&mut self, micros: u64, user_data: u64) -> io::Result<()> {
@@ -193,10 +191,6 @@ impl Kernel for Uring {
 
     fn take_accepted(&mut self, result: i32) -> OwnedFd {
         socket::take_accepted(result)
-    }
-
-    fn duplicate(&mut self, socket: &OwnedFd) -> io::Result<OwnedFd> {
-        socket.try_clone()
     }
 
     fn peer_address(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {

@@ -250,16 +250,16 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         } else if self.core.listeners[number].open {
             self.core.counters.accept_errors.add(1);
         }
-        let now = self.core.now;
         let listener = &mut self.core.listeners[number];
-        if completion.is_armed() || !listener.open {
-            return Ok(());
-        }
+        listener.armed -= 1;
         if completion.result < 0 {
-            listener.rests_until = now + limits::ACCEPT_REST_MICROS;
+            listener.rests_until = self.core.now + limits::ACCEPT_REST_MICROS;
+        }
+        // What is armed here is issued in the next pass, beside its fan-out.
+        if !listener.open || listener.rests_until != u64::MAX {
             return Ok(());
         }
-        self.core.accept_again(number)
+        self.core.arm_accepts(number)
     }
 
     fn welcome(&mut self, listener: usize, socket: K::Socket) {
@@ -360,7 +360,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         self.expired = expired;
         for number in 0..self.core.listeners.len() {
             if self.core.listeners[number].open && self.core.listeners[number].rests_until <= now {
-                self.core.accept_again(number)?;
+                self.core.arm_accepts(number)?;
             }
         }
         Ok(())
@@ -414,12 +414,6 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
 }
 
 impl<M, K: Kernel> Core<M, K> {
-    fn accept_again(&mut self, number: usize) -> io::Result<()> {
-        self.listeners[number].rests_until = u64::MAX;
-        let user_data = Operation::Accept.of_number(number as u64);
-        self.kernel.accept(&self.listeners[number].socket, user_data)
-    }
-
     /// The wheel says that the deadline of `id` may have come.
     fn expire(&mut self, id: ConnId) {
         let now = self.now;

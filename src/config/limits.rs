@@ -11,7 +11,7 @@ pub const WARNINGS_MAX: usize = 200;
 pub const STREAMS_MAX: usize = 10_000;
 
 /// Sockets that listen, on every shard.
-pub const LISTENERS_MAX: usize = 64;
+pub const LISTENERS_MAX: usize = penstock_shard::limits::LISTENERS_MAX;
 
 /// Text in a message that was taken from the file, in characters.
 pub const QUOTED_CHARACTERS_MAX: usize = 40;

@@ -133,9 +133,10 @@ impl Uring {
         self.ring.submitter().register_files_update(slot, &[-1]).map(|_| ())
     }
 
-    /// Accepts from `listener` until cancelled.
+    /// Accepts one connection from `listener`. A multishot accept would take a whole backlog in one kernel entry.
     pub fn accept(&mut self, listener: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
-        let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+        let nobody = std::ptr::null_mut();
+        let entry = opcode::Accept::new(Fd(listener.as_raw_fd()), nobody, nobody.cast())
             .flags(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
             .build()
             .user_data(user_data);
@@ -176,9 +177,9 @@ impl Uring {
         self.push(&entry.build().user_data(NOBODY).flags(squeue::Flags::SKIP_SUCCESS))
     }
 
-    /// Cancels the operation that carries `user_data`.
-    pub fn cancel_operation(&mut self, user_data: u64) -> io::Result<()> {
-        let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data));
+    /// Cancels all operations that carry `user_data`.
+    pub fn cancel_operations(&mut self, user_data: u64) -> io::Result<()> {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::user_data(user_data).all());
         self.push(&entry.build().user_data(NOBODY).flags(squeue::Flags::SKIP_SUCCESS))
     }
 

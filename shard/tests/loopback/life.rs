@@ -1,12 +1,15 @@
 //! Connections come to an end: refused, reset, finished within the deadline, aborted.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use penstock_shard::core::{Detached, End};
 use penstock_shard::fanout::Class;
+use penstock_shard::limits;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
 use penstock_shard::shard::{self, Setup};
@@ -36,6 +39,31 @@ fn a_full_table_refuses_and_serves_again() {
         core.finish(conn);
     });
     assert_eq!(last.read_to_end().pings, [1]);
+}
+
+/// Whoever is served already is served between two handfuls of those who come.
+#[test]
+fn a_full_queue_of_connections_is_taken_in_over_many_passes() {
+    const QUEUED: usize = 300;
+    let world = World::new(1);
+    let (told, wait) = channel();
+    world.run(0, move |stage, _| {
+        stage.on_accepted = Some(Box::new(move |core, _| told.send(core.now()).unwrap()));
+    });
+    // Everybody is in the queue before the shard looks.
+    let address = world.addresses[0];
+    let clients: Vec<TcpStream> = world.run(0, move |_, _| {
+        (0..QUEUED).map(|_| TcpStream::connect(address).unwrap()).collect()
+    });
+    // The clock is read once a pass.
+    let mut passes = BTreeMap::new();
+    for _ in 0..QUEUED {
+        *passes.entry(wait.recv_timeout(PATIENCE).unwrap()).or_insert(0) += 1;
+    }
+    let most = passes.values().max().copied();
+    assert!(most <= Some(limits::ACCEPTS_ARMED), "{most:?} in one pass");
+    drop(clients);
+    world.run(0, |stage, _| stage.on_accepted = None);
 }
 
 /// Places are reused while completions of the connections before are under way.
@@ -113,6 +141,9 @@ fn finish_takes_no_longer_than_its_deadline() {
         core.send(conns[0], &vec![0; 250_000]);
         core.send(conns[1], &piece(Kind::Ping, 3, 100));
         conns.iter().for_each(|conn| core.finish(*conn));
+        // What its session would set behind its last word is no way to stay.
+        core.set_deadline(conns[0], Some(core.now() + 20_000_000));
+        core.set_deadline(conns[1], None);
         (conns[0], conns[1])
     });
     let mut client = Client::new(idle_stream);
