@@ -157,11 +157,14 @@ pub(crate) struct Connection<S> {
     pub low_water: u32,
 }
 
-/// The slab. Places are reused last in, first out; generations make names unique.
+/// The slab. Places are reused last in, first out, and not before the appliance has been told of the end of the
+/// connection that stood there: its own tables run beside this one. Generations make names unique.
 #[derive(Debug)]
 pub(crate) struct Connections<S> {
     places: Vec<Place<S>>,
     free: Vec<u32>,
+    /// Empty, and not to be reused yet.
+    left: Vec<u32>,
     max: u32,
 }
 
@@ -177,12 +180,18 @@ impl<S> Connections<S> {
         Connections {
             places: Vec::new(),
             free: Vec::new(),
+            left: Vec::new(),
             max,
         }
     }
 
     pub fn open(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.places.len() - self.free.len() - self.left.len()
+    }
+
+    /// All ends have been told.
+    pub fn reuse(&mut self) {
+        self.free.append(&mut self.left);
     }
 
     pub fn is_full(&self) -> bool {
@@ -255,7 +264,7 @@ impl<S> Connections<S> {
             .filter(|place| place.generation == id.generation)?;
         let connection = place.connection.take()?;
         place.generation = (place.generation + 1) & GENERATION_MASK;
-        self.free.push(id.index);
+        self.left.push(id.index);
         Some(connection)
     }
 
@@ -278,6 +287,9 @@ mod tests {
         assert!(connections.is_full() && connections.insert(()).is_none());
         assert!(connections.remove(first).is_some());
         assert!(connections.get(first).is_none() && connections.remove(first).is_none());
+        assert!(connections.insert(()).is_none(), "its end has not been told");
+        assert_eq!(connections.open(), 1);
+        connections.reuse();
         let third = connections.insert(()).unwrap();
         assert_eq!((third.index, third.generation), (first.index, 1));
         assert!(connections.get(first).is_none() && connections.get_mut(second).is_some());

@@ -376,6 +376,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                 Event::Deadline(id) => self.app.deadline(&mut self.core, id),
             }
         }
+        self.core.connections.reuse();
     }
 
     /// Whether nothing can happen before the eventfd is signalled; arms what will signal it.

@@ -66,6 +66,24 @@ fn a_full_queue_of_connections_is_taken_in_over_many_passes() {
     world.run(0, |stage, _| stage.on_accepted = None);
 }
 
+/// The appliance's table beside the slab has one row a place.
+#[test]
+fn a_place_is_not_taken_before_the_end_there_was_told() {
+    let world = World::new(1);
+    let _first = world.connect(0);
+    let first = world.await_accepted(0);
+    let (fd, _second) = connected_pair(16 * 1024);
+    let second = world.run(0, move |_, core| {
+        core.abort(first);
+        let unsent = Vec::new();
+        core.adopt(Detached { fd, unsent }).unwrap()
+    });
+    assert_ne!(first.index(), second.index());
+    assert_eq!(world.await_ended(0), (first, End::Aborted));
+    let _third = world.connect(0);
+    assert_eq!(world.await_accepted(0).index(), first.index());
+}
+
 /// Places are reused while completions of the connections before are under way.
 #[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
