@@ -37,7 +37,13 @@ counters! {
         bad_messages: Total "messages", "Media messages of publishers that could not be read and were skipped.";
         http_requests: Total "requests", "HTTP requests.";
         http_errors: Total "requests", "HTTP requests answered with an error.";
+        streams_discarded: Total "streams", "Streams ended because a defect of penstock showed in them: please report the log's line.";
         protocol_errors: Total "connections", "Connections ended because the peer broke the protocol.";
+        connections_slow: Total "connections", "Connections ended because a handshake, a request or a publisher's message was not whole in its time.";
+        connections_idle: Total "connections", "Connections ended because the peer asked for nothing, or sent nothing, in its time.";
+        connections_closed_pending: Total "connections", "Connections closed because the peer sent too much while it waited for an answer.";
+        connections_closed_input: Total "connections", "Connections closed because unfinished input of all peers took more memory than a shard gives it.";
+        connections_refused_address: Total "connections", "Connections refused because their address has connections_per_address_max of them.";
     }
 }
 

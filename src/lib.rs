@@ -21,3 +21,5 @@ pub mod registry;
 pub mod requirements;
 pub mod serve;
 pub mod stream;
+#[cfg(test)]
+mod trap;

@@ -7,6 +7,21 @@ pub const NAMES_PER_ARBITER_MAX: usize = 16_384;
 /// that does not wait for the answer to `publish` sends some hundred ms of media.
 pub const PENDING_INPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The same of a viewer that waits for its stream: requests or commands, of which it has no use for more than a few. A
+/// session keeps 8 KiB of them itself.
+pub const PENDING_REQUESTS_BYTES_MAX: usize = 64 * 1024;
+
+/// What all sessions of one shard hold of their peers' input: unfinished messages, half request heads, frames of a start.
+/// A publisher holds its largest frame twice at the most; 256 of them with 4K pictures of 1 MiB have room. Without it
+/// 65,536 connections with half a request head were 1.5 GiB.
+pub const INPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What is kept of it when it was too much: those who held the rest are ended, not one by one.
+pub const INPUT_BYTES_KEPT: usize = INPUT_BYTES_MAX / 8 * 7;
+const _: () = assert!(INPUT_BYTES_KEPT > 4 * PENDING_INPUT_BYTES_MAX + 2 * START_HOLD_BYTES);
+
+/// Counts of connections by address: 256 KiB, when they are bounded.
+pub const ADDRESS_PLACES: usize = 65_536;
+
 /// Messages that wait for room in another shard's inbox: releases, answers and ends of a burst that its inbox (8,192) did
 /// not take. Beyond it a shard is as good as dead.
 pub const OUTBOX_MESSAGES_MAX: usize = 65_536;

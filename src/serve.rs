@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
-use crate::app::{App, Port};
+use crate::app::{Addresses, App, Port};
 use crate::config::{Config, Interface, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
@@ -75,6 +75,7 @@ impl Server {
         let pool = Pool::create(config.machine.memory_bytes).context("cannot map the memory budget")?;
         let mesh = Arc::new(Mesh::new(shards));
         let homes = Homes::new(shards);
+        let by_address = Addresses::new(config.machine.connections_per_address_max);
         let config = Arc::new(config);
         let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
         let setups = (0..shards).map(|number| Setup {
@@ -87,7 +88,7 @@ impl Server {
             listeners: take_listeners(&mut listening),
         });
         let apps = counters.iter().map(|counters| counters.app.clone());
-        let threads = start_shards(setups.zip(apps), &config, &homes)
+        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address)
             .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
         if let Some(notice) = requirements::goes_without(shards) {
             info!("{notice}");
@@ -246,11 +247,14 @@ fn start_shards(
     setups: impl Iterator<Item = (Setup<Message>, Arc<AppCounters>)>,
     config: &Arc<Config>,
     homes: &Arc<Homes>,
+    by_address: &Arc<Addresses>,
 ) -> io::Result<Vec<Thread>> {
     let mut reserved = Vec::new();
     for (setup, counters) in setups {
-        let (config, homes) = (config.clone(), homes.clone());
-        reserved.push(shard::reserve(setup, move |_| App::new(config, counters, homes))?);
+        let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
+        reserved.push(shard::reserve(setup, move |_| {
+            App::new(config, counters, homes, by_address)
+        })?);
     }
     reserved.into_iter().map(Reserved::begin).collect()
 }

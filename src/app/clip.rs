@@ -6,7 +6,7 @@ use penstock_shard::core::Core;
 use penstock_shard::kernel::Kernel;
 use tracing::info;
 
-use super::{App, Timer};
+use super::{App, Timer, guarded};
 use crate::directory::Grant;
 use crate::messages::{ClaimId, Message};
 use crate::names::StreamName;
@@ -18,6 +18,7 @@ const CLIP: &[u8] = include_bytes!("../demo/clip.flv");
 /// The clip's place in its loop. Lives at the stream's home.
 #[derive(Debug)]
 pub(super) struct Clip {
+    name: StreamName,
     claim: ClaimId,
     place: usize,
     messages: Vec<Timed>,
@@ -36,8 +37,13 @@ struct Timed {
     body: Vec<u8>,
 }
 
+enum Played {
+    Goes,
+    Over,
+}
+
 impl Clip {
-    fn read(claim: ClaimId, place: usize, now: u64) -> Clip {
+    fn read(name: StreamName, claim: ClaimId, place: usize, now: u64) -> Clip {
         let mut reader = flv::Reader::new();
         let mut messages = Vec::new();
         reader.feed(CLIP);
@@ -55,6 +61,7 @@ impl Clip {
             .unwrap_or(0)
             .max(1);
         Clip {
+            name,
             claim,
             place,
             messages,
@@ -91,8 +98,8 @@ impl<K: Kernel> App<K> {
         };
         match self.take_publisher(core, &name, Publisher::new(claim, None, core.now())) {
             Ok(place) => {
-                self.clip = Some(Clip::read(claim, place, core.now()));
                 info!(stream = name.as_str(), "the built-in clip plays");
+                self.clip = Some(Clip::read(name, claim, place, core.now()));
                 self.play_clip(core);
             }
             Err(why) => info!(stream = name.as_str(), reason = why, "the clip is not played"),
@@ -102,11 +109,22 @@ impl<K: Kernel> App<K> {
     /// Everything that is due goes in; the timer comes back for the next.
     pub(super) fn play_clip(&mut self, core: &mut Core<Message<K>, K>) {
         let Some(mut clip) = self.clip.take() else { return };
+        match guarded(|| self.play_due(core, &mut clip)) {
+            Some(Played::Goes) => self.clip = Some(clip),
+            Some(Played::Over) => {}
+            None => {
+                self.discard_stream(core, clip.place);
+                self.release(core, clip.name, clip.claim);
+            }
+        }
+    }
+
+    fn play_due(&mut self, core: &mut Core<Message<K>, K>, clip: &mut Clip) -> Played {
         let stream = self.streams.at_mut(clip.place);
         let publisher = stream.and_then(|stream| stream.publisher.as_ref());
         // Over when it has nothing to play, or another publisher was let in.
         if clip.messages.is_empty() || publisher.is_none_or(|publisher| publisher.claim != clip.claim) {
-            return;
+            return Played::Over;
         }
         let now = core.now();
         loop {
@@ -127,6 +145,6 @@ impl<K: Kernel> App<K> {
             clip.next += 1;
         }
         self.flush_stream(core, clip.place);
-        self.clip = Some(clip);
+        Played::Goes
     }
 }

@@ -10,7 +10,7 @@ use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 use tracing::info;
 
-use super::{App, Timer};
+use super::{App, Timer, guarded};
 use crate::directory::arbiter_of;
 use crate::limits;
 use crate::messages::{Message, Open, Opening};
@@ -48,6 +48,10 @@ impl Streams {
 
     pub fn at_mut(&mut self, place: usize) -> Option<&mut Stream> {
         self.places.get_mut(place)?.as_mut()
+    }
+
+    pub fn at(&self, place: usize) -> Option<&Stream> {
+        self.places.get(place)?.as_ref()
     }
 
     fn named(&mut self, name: &StreamName) -> Option<&mut Stream> {
@@ -93,7 +97,8 @@ impl<K: Kernel> App<K> {
     /// As home: a shard wants a feed, or to know whether the stream is here.
     pub(super) fn answer_open(&mut self, core: &mut Core<Message<K>, K>, open: Open) {
         let (home, pool) = (core.id(), core.pool().clone());
-        let outcome = match self.streams.named(&open.name) {
+        let place = self.streams.place_of(&open.name);
+        let outcome = match place.and_then(|place| self.streams.at_mut(place)) {
             None => Opening::NotThere,
             Some(stream) if !stream.is_running() && open.packaging.is_some() => {
                 if stream.opens.len() < limits::OPENS_PENDING_MAX {
@@ -102,7 +107,14 @@ impl<K: Kernel> App<K> {
                 }
                 Opening::Busy
             }
-            Some(stream) => stream.open(&open, home, &pool, &self.counters),
+            // The muxers of a new feed see what the publisher sent long ago.
+            Some(stream) => match guarded(|| stream.open(&open, home, &pool, &self.counters)) {
+                Some(outcome) => outcome,
+                None => {
+                    place.into_iter().for_each(|place| self.discard_stream(core, place));
+                    Opening::NotThere
+                }
+            },
         };
         let Open { name, packaging, from } = open;
         let answer = Message::Opened {
@@ -231,7 +243,7 @@ impl<K: Kernel> App<K> {
 
     pub(super) fn end_all_streams(&mut self, core: &mut Core<Message<K>, K>) {
         for place in 0..self.streams.places.len() {
-            self.end_stream(core, place);
+            self.with_stream(core, place, |app, core| app.end_stream(core, place));
         }
     }
 }

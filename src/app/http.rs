@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use penstock_proto::http::{self, Answer as Begun, Event, Method, Output, Status};
+use penstock_proto::http::{self, Answer as Begun, Cause, Event, Method, Output, Status};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
@@ -68,6 +68,11 @@ impl HttpPeer {
         }
     }
 
+    /// What it holds of its peer's input.
+    pub fn held_bytes(&self) -> usize {
+        self.session.bytes() + self.pending.capacity()
+    }
+
     fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.state {
             State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
@@ -102,8 +107,13 @@ impl<K: Kernel> App<K> {
     ) {
         if !peer.pending.is_empty() {
             peer.pending.extend_from_slice(bytes);
-            if peer.pending.len() > limits::PENDING_INPUT_BYTES_MAX {
+            if peer.pending.len() > limits::PENDING_REQUESTS_BYTES_MAX {
+                self.counters.connections_closed_pending.add(1);
                 return core.abort(conn);
+            }
+            // The session takes nothing while its request waits.
+            if matches!(peer.state, State::Asking { .. }) {
+                return;
             }
             let pending = std::mem::take(&mut peer.pending);
             self.http_feed(core, conn, address, peer, &pending);
@@ -123,11 +133,8 @@ impl<K: Kernel> App<K> {
         loop {
             let taken = match peer.session.handle_input(core.now() / 1000, bytes) {
                 Ok(taken) => taken,
-                Err(error) => {
-                    self.counters.protocol_errors.add(1);
-                    debug!(peer = %address, %error, "illegal HTTP request");
-                    bytes.len()
-                }
+                // Its end, which tells the error, follows.
+                Err(_) => bytes.len(),
             };
             bytes = &bytes[taken..];
             let answered = self.http_drain(core, conn, address, peer);
@@ -151,7 +158,7 @@ impl<K: Kernel> App<K> {
         loop {
             match peer.session.poll_output() {
                 Some(Output::Transmit(bytes)) => core.send(conn, bytes),
-                Some(Output::Event(Event::Close(_))) => core.finish(conn),
+                Some(Output::Event(Event::Close(cause))) => self.http_close(core, conn, address, cause),
                 Some(Output::Event(Event::Request(request))) => {
                     self.counters.http_requests.add(1);
                     let wanted = self.wanted(&request, address);
@@ -160,6 +167,19 @@ impl<K: Kernel> App<K> {
                 None => return answered,
             }
         }
+    }
+
+    fn http_close(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, address: SocketAddr, cause: Cause) {
+        match cause {
+            Cause::Illegal(error) => {
+                self.counters.protocol_errors.add(1);
+                debug!(peer = %address, %error, "illegal HTTP request");
+            }
+            Cause::Slow => self.counters.connections_slow.add(1),
+            Cause::Idle | Cause::Unused => self.counters.connections_idle.add(1),
+            Cause::Answered | Cause::Local => {}
+        }
+        core.finish(conn);
     }
 
     fn wanted(&self, request: &http::Request<'_>, address: SocketAddr) -> Wanted {
@@ -309,7 +329,13 @@ impl<K: Kernel> App<K> {
         peer.session.refuse(now, status, &why);
     }
 
-    pub(super) fn http_deadline(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer) {
+    pub(super) fn http_deadline(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+    ) {
         if let State::Asking { name, packaging, .. } = &peer.state {
             self.wait_no_longer(conn, name, *packaging);
             let why = format!("{} has not begun yet; try again", name.as_str());
@@ -325,14 +351,10 @@ impl<K: Kernel> App<K> {
         } else {
             peer.session.handle_timeout(core.now() / 1000);
         }
-        while let Some(output) = peer.session.poll_output() {
-            match output {
-                Output::Transmit(bytes) => core.send(conn, bytes),
-                Output::Event(Event::Close(_)) => core.finish(conn),
-                Output::Event(Event::Request(_)) => {}
-            }
-        }
-        peer.set_deadline(core, conn);
+        // A request that came behind the one that was waited for is served, as behind any answer.
+        self.http_drain(core, conn, address, peer);
+        let pending = std::mem::take(&mut peer.pending);
+        self.http_feed(core, conn, address, peer, &pending);
     }
 
     pub(super) fn http_ended(

@@ -4,9 +4,11 @@
 //! `rtmp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `publishers`, streams at
 //! home in `home`.
 
+mod addresses;
 mod clip;
 mod home;
 mod http;
+mod input;
 mod isolation;
 mod outbox;
 mod publishers;
@@ -29,7 +31,9 @@ use crate::limits;
 use crate::messages::Message;
 use crate::names::{Hosts, StreamName};
 
+pub use addresses::Addresses;
 use home::Streams;
+use isolation::guarded;
 use outbox::Outbox;
 use viewers::Watches;
 
@@ -54,6 +58,9 @@ pub struct App<K: Kernel = Uring> {
     clip: Option<clip::Clip>,
     claims: u64,
     outbox: Outbox<Message<K>>,
+    addresses: Arc<Addresses>,
+    /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
+    input_bytes: usize,
     stopping: bool,
 }
 
@@ -89,6 +96,19 @@ struct Peer {
     id: ConnId,
     address: SocketAddr,
     session: Session,
+    /// Its part of [`App::input_bytes`].
+    held_bytes: usize,
+}
+
+impl Peer {
+    fn new(id: ConnId, address: SocketAddr, session: Session) -> Peer {
+        Peer {
+            id,
+            address,
+            session,
+            held_bytes: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +129,7 @@ impl Peers {
         if self.places.len() <= index {
             self.places.resize_with(index + 1, || None);
         }
+        debug_assert!(self.places[index].is_none(), "the end of who stood there was told");
         self.places[index] = Some(peer);
     }
 
@@ -125,7 +146,7 @@ impl Peers {
 }
 
 impl<K: Kernel> App<K> {
-    pub fn new(config: Arc<Config>, counters: Arc<AppCounters>, homes: Arc<Homes>) -> Self {
+    pub fn new(config: Arc<Config>, counters: Arc<AppCounters>, homes: Arc<Homes>, addresses: Arc<Addresses>) -> Self {
         App {
             hosts: Arc::new(config.hosts.clone()),
             config,
@@ -137,6 +158,8 @@ impl<K: Kernel> App<K> {
             clip: None,
             claims: 0,
             outbox: Outbox::default(),
+            addresses,
+            input_bytes: 0,
             stopping: false,
         }
     }
@@ -202,16 +225,19 @@ impl<K: Kernel> shard::App<K> for App<K> {
     type Message = Message<K>;
 
     fn accepted(&mut self, core: &mut Core<Message<K>, K>, tag: u32, conn: ConnId, peer: SocketAddr) {
-        let session = if tag == Port::Rtmp as u32 {
-            Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn)))
-        } else {
-            Session::Http(Box::new(http::HttpPeer::new(core, conn)))
-        };
-        self.peers.insert(Peer {
-            id: conn,
-            address: peer,
-            session,
+        if !self.addresses.enter(peer.ip()) {
+            self.counters.connections_refused_address.add(1);
+            return core.abort(conn);
+        }
+        let session = guarded(|| match tag == Port::Rtmp as u32 {
+            true => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
+            false => Session::Http(Box::new(http::HttpPeer::new(core, conn))),
         });
+        let Some(session) = session else {
+            self.addresses.leave(peer.ip());
+            return core.panicked(conn);
+        };
+        self.peers.insert(Peer::new(conn, peer, session));
         // Accepted before the listener was closed.
         if self.stopping {
             core.finish(conn);
@@ -239,6 +265,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
 
     fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
+        self.input_bytes -= peer.held_bytes;
         if let Session::Rtmp(session) = peer.session {
             self.move_publisher(core, peer.address, *session, detached);
         }
@@ -250,7 +277,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
 
     fn deadline(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
-            Session::Http(session) => app.http_deadline(core, conn, session),
+            Session::Http(session) => app.http_deadline(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
         });
     }
@@ -258,7 +285,9 @@ impl<K: Kernel> shard::App<K> for App<K> {
     fn timer(&mut self, core: &mut Core<Message<K>, K>, key: u64) {
         let place = (key & ((1 << 56) - 1)) as usize;
         match (key >> 56) as u8 {
-            kind if kind == Timer::Stream as u8 => self.stream_timer(core, place),
+            kind if kind == Timer::Stream as u8 => self.with_stream(core, place, |app, core| {
+                app.stream_timer(core, place);
+            }),
             kind if kind == Timer::Clip as u8 => self.play_clip(core),
             kind if kind == Timer::Outbox as u8 => self.retry_outbox(core),
             kind if kind == Timer::Stop as u8 => {

@@ -11,7 +11,7 @@ use penstock_shard::mesh::ShardId;
 use tracing::{info, warn};
 
 use super::rtmp::{Role, RtmpPeer, play_name};
-use super::{App, Peer, Session};
+use super::{App, Peer, Session, guarded};
 use crate::config::{SecondPublisher, Source};
 use crate::directory::{Grant, arbiter_of};
 use crate::messages::{ClaimId, Message, Moved, NameTaken};
@@ -203,10 +203,18 @@ impl<K: Kernel> App<K> {
         detached: Detached<K::Socket>,
     ) {
         let Role::Moving { name, claim } = peer.role else {
-            return;
+            return self.addresses.leave(address.ip());
         };
         let mut session = Vec::new();
-        peer.session.export(&mut session);
+        let exported = guarded(|| {
+            #[cfg(test)]
+            crate::trap::spring(crate::trap::Step::Export);
+            peer.session.export(&mut session);
+        });
+        if exported.is_none() {
+            self.addresses.leave(address.ip());
+            return self.moved_in_vain(core, name, claim);
+        }
         let moved = Moved {
             name: name.clone(),
             claim,
@@ -239,19 +247,26 @@ impl<K: Kernel> App<K> {
             session,
             pending,
         } = moved;
-        let Ok(session) = rtmp::Session::import(&session) else {
+        let imported = guarded(|| {
+            #[cfg(test)]
+            crate::trap::spring(crate::trap::Step::Import);
+            rtmp::Session::import(&session)
+        });
+        let Some(Ok(session)) = imported else {
             warn!(stream = name.as_str(), peer = %address, "a moved publisher could not be read");
-            return self.release(core, name, claim);
+            self.addresses.leave(address.ip());
+            return self.moved_in_vain(core, name, claim);
         };
         let Some(conn) = core.adopt(detached) else {
+            self.addresses.leave(address.ip());
             return self.release(core, name, claim);
         };
-        let session = Session::Rtmp(Box::new(RtmpPeer::resumed(session, Vec::new())));
-        self.peers.insert(Peer {
-            id: conn,
-            address,
-            session,
-        });
+        let mut session = Box::new(RtmpPeer::resumed(session, Vec::new()));
+        session.role = Role::Claiming {
+            name: name.clone(),
+            claim,
+        };
+        self.peers.insert(Peer::new(conn, address, Session::Rtmp(session)));
         self.with_peer(core, conn, |app, core, peer| {
             if let Session::Rtmp(session) = &mut peer.session {
                 app.begin_publish(core, conn, address, session, name, claim);
@@ -263,21 +278,19 @@ impl<K: Kernel> App<K> {
     /// Ends a publisher on its way, which lost its name to another.
     fn turn_away(&mut self, core: &mut Core<Message<K>, K>, moved: Moved<K>) {
         self.counters.publishers_replaced.add(1);
-        let Ok(session) = rtmp::Session::import(&moved.session) else {
-            return;
+        let imported = guarded(|| rtmp::Session::import(&moved.session).ok()).flatten();
+        let adopted = imported.and_then(|session| Some((session, core.adopt(moved.detached)?)));
+        let Some((session, conn)) = adopted else {
+            return self.addresses.leave(moved.peer.ip());
         };
-        let Some(conn) = core.adopt(moved.detached) else { return };
         let mut peer = RtmpPeer::resumed(session, Vec::new());
         let why = format!("another publisher took stream {} over", moved.name.as_str());
         warn!(peer = %moved.peer, stream = moved.name.as_str(), reason = why, "publisher refused");
         peer.session.reject_publish(PublishRejection::BadName, &why);
         peer.transmit(core, conn);
         core.finish(conn);
-        self.peers.insert(Peer {
-            id: conn,
-            address: moved.peer,
-            session: Session::Rtmp(Box::new(peer)),
-        });
+        self.peers
+            .insert(Peer::new(conn, moved.peer, Session::Rtmp(Box::new(peer))));
     }
 
     /// At the home: the stream takes the publisher, and the peer hears of it.
@@ -293,11 +306,13 @@ impl<K: Kernel> App<K> {
         let publisher = Publisher::new(claim, Some(conn), core.now());
         match self.take_publisher(core, &name, publisher) {
             Ok(place) => {
+                #[cfg(test)]
+                crate::trap::spring(crate::trap::Step::Accept);
                 self.counters.publishers.add(1);
                 self.counters.publishers_accepted.add(1);
                 info!(stream = name.as_str(), peer = %address, shard = core.id().0, "publisher accepted");
-                peer.session.accept_publish();
                 peer.role = Role::Publishing { name, claim, place };
+                peer.session.accept_publish();
                 peer.transmit(core, conn);
             }
             Err(why) => {
@@ -321,9 +336,12 @@ impl<K: Kernel> App<K> {
         }
         if let Some(place) = self.streams.place_of(name) {
             self.end_publisher(core, place, "another publisher took over");
-            if let Some(stream) = self.streams.at_mut(place) {
-                stream.publisher_came(publisher);
-            }
+        }
+        // Ending a publisher may have been the end of its stream.
+        if let Some(place) = self.streams.place_of(name)
+            && let Some(stream) = self.streams.at_mut(place)
+        {
+            stream.publisher_came(publisher);
             return Ok(place);
         }
         let settings = self
@@ -375,10 +393,13 @@ impl<K: Kernel> App<K> {
         peer: &mut RtmpPeer,
         why: String,
     ) {
+        // The last that muxers may say of a stream is said while the role still tells whose stream it is.
+        if let Role::Publishing { claim, place, .. } = peer.role {
+            self.publisher_left(core, address, place, claim, why);
+        }
         match std::mem::replace(&mut peer.role, Role::None) {
-            Role::Publishing { name, claim, place } => {
+            Role::Publishing { name, claim, .. } => {
                 self.counters.publishers.sub(1);
-                self.publisher_left(core, address, place, claim, why);
                 self.release(core, name, claim);
             }
             Role::Claiming { name, claim } | Role::Moving { name, claim } => self.release(core, name, claim),

@@ -89,6 +89,11 @@ impl RtmpPeer {
         }
     }
 
+    /// What it holds of its peer's input.
+    pub fn held_bytes(&self) -> usize {
+        self.session.bytes() + self.pending.capacity()
+    }
+
     pub fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.role {
             Role::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
@@ -124,7 +129,12 @@ impl<K: Kernel> App<K> {
             return self.rtmp_feed(core, conn, address, peer, bytes);
         }
         peer.pending.extend_from_slice(bytes);
-        if peer.pending.len() > limits::PENDING_INPUT_BYTES_MAX {
+        let pending_bytes_max = match peer.role {
+            Role::Claiming { .. } | Role::Moving { .. } => limits::PENDING_INPUT_BYTES_MAX,
+            _ => limits::PENDING_REQUESTS_BYTES_MAX,
+        };
+        if peer.pending.len() > pending_bytes_max {
+            self.counters.connections_closed_pending.add(1);
             return core.abort(conn);
         }
         if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) {
@@ -147,7 +157,12 @@ impl<K: Kernel> App<K> {
                 Ok(taken) => taken,
                 Err(error) => {
                     self.counters.protocol_errors.add(1);
-                    info!(peer = %address, %error, "RTMP peer broke the protocol");
+                    // Who was let in is worth a line; anybody else can say nonsense as often as he likes.
+                    if let Role::Publishing { name, .. } = &peer.role {
+                        info!(peer = %address, stream = name.as_str(), %error, "RTMP publisher broke the protocol");
+                    } else {
+                        debug!(peer = %address, %error, "RTMP peer broke the protocol");
+                    }
                     self.rtmp_drain(core, conn, address, peer);
                     peer.pending.clear();
                     if let Role::Publishing { place, .. } = peer.role {
@@ -383,6 +398,10 @@ impl<K: Kernel> App<K> {
                 peer.session.reject_play(PlayRejection::Failed, &why);
             }
         } else if let Err(error) = peer.session.handle_timeout(core.now() / 1000) {
+            match error {
+                rtmp::Error::Idle { .. } | rtmp::Error::NothingAsked { .. } => self.counters.connections_idle.add(1),
+                _ => self.counters.connections_slow.add(1),
+            }
             debug!(peer = %address, %error, "RTMP peer timed out");
             self.rtmp_drain(core, conn, address, peer);
             return core.finish(conn);
@@ -400,9 +419,6 @@ impl<K: Kernel> App<K> {
         why: End,
     ) {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTMP connection ended");
-        if let (End::Panicked, Role::Publishing { place, .. }) = (why, &peer.role) {
-            self.discard_stream(core, *place);
-        }
         self.rtmp_unpublish(core, address, peer, reason(why));
         self.viewer_gone(core, conn, address, peer, reason(why));
     }

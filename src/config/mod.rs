@@ -128,6 +128,8 @@ pub struct Machine {
     pub shards: Option<u16>,
     pub memory_bytes: u64,
     pub connections_max: u32,
+    /// `None`: as many as there is room for.
+    pub connections_per_address_max: Option<u32>,
     pub lag_max_millis: u32,
     pub lookup_interval_seconds: u32,
     pub stall_max_millis: u32,

@@ -372,6 +372,8 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         shards: Some(bounded(opened.integer("shards"))).filter(|shards| *shards > 0),
         memory_bytes: opened.integer("memory_bytes"),
         connections_max: bounded(opened.integer("connections_max")),
+        connections_per_address_max: Some(bounded(opened.integer("connections_per_address_max")))
+            .filter(|max| *max > 0),
         lag_max_millis: bounded(opened.integer("lag_max")),
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
         stall_max_millis: bounded(opened.integer("stall_max")),

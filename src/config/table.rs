@@ -372,6 +372,16 @@ pub const PENSTOCK: Section = Section {
             },
             doc: "connections on all shards; the limit of open files may allow fewer",
         },
+        Setting {
+            key: "connections_per_address_max",
+            kind: Kind::Integer {
+                default: 0,
+                min: 0,
+                max: 16_777_216,
+                unit: "",
+            },
+            doc: "connections of one address (IPv6: of one /64) on all shards; 0: no bound, as behind a proxy",
+        },
         milliseconds(
             "lag_max",
             5_000,

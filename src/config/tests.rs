@@ -116,7 +116,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"lag_max":700,"lookup_interval":7,"stall_max":9000},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"lookup_interval":7,"stall_max":9000},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -126,6 +126,7 @@ fn every_value_arrives() {
             shards: Some(2),
             memory_bytes: 32 << 20,
             connections_max: 100,
+            connections_per_address_max: Some(7),
             lag_max_millis: 700,
             lookup_interval_seconds: 7,
             stall_max_millis: 9000

@@ -182,6 +182,8 @@ impl Stream {
         let Some(packaging) = open.packaging else {
             return Opening::There { home };
         };
+        #[cfg(test)]
+        crate::trap::spring(crate::trap::Step::Open);
         let made = |packaged: &Packaged| packaged.packaging == packaging && !packaged.is_ended();
         let at = match self.feeds.iter().position(made) {
             Some(at) => at,
@@ -280,6 +282,8 @@ impl Stream {
             self.start(counters);
         }
         self.publisher = None;
+        #[cfg(test)]
+        crate::trap::spring(crate::trap::Step::Leave);
         self.gone_since = Some(now);
         self.ring.set_state(State::PublisherGone {
             since_micros: clock::wall_micros(),
@@ -304,6 +308,8 @@ impl Stream {
             if !packaged.is_ended() {
                 packaged.finish(counters);
             }
+            #[cfg(test)]
+            crate::trap::spring(crate::trap::Step::Finish);
         }
         self.ring.set_state(State::Ended);
     }

@@ -46,6 +46,11 @@ impl Held {
         self.frames.is_empty()
     }
 
+    /// Memory that the frames take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether every held frame has its track among `tracks` still: a track whose codec was replaced does not.
     pub fn fits(&self, tracks: &[Track]) -> bool {
         let is_kept = |held: &HeldFrame| tracks.iter().any(|track| track.id == held.track);

@@ -141,6 +141,14 @@ impl Stream {
         !self.track_sets.is_empty()
     }
 
+    /// What is held back of a publisher's start.
+    pub fn start_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Starting(held) => held.bytes(),
+            Phase::Running => 0,
+        }
+    }
+
     /// How long viewers are held for a publisher's return.
     pub fn grace_micros(&self) -> u64 {
         u64::from(self.settings.grace_millis) * 1000
@@ -151,6 +159,8 @@ impl Stream {
         let Some(mut publisher) = self.publisher.take() else {
             return;
         };
+        #[cfg(test)]
+        crate::trap::spring(crate::trap::Step::Push);
         if publisher.demux.push(kind, timestamp, body).is_err() {
             counters.bad_messages.add(1);
         }

@@ -6,6 +6,7 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code)]
 
+pub mod air;
 pub mod clips;
 pub mod compare;
 pub mod confine;

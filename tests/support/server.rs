@@ -81,6 +81,15 @@ impl Server {
         Server::ready(&mut command, path)
     }
 
+    /// Starts the server with so few descriptors.
+    pub fn start_with_descriptors(config: &Value, descriptors: u32) -> Server {
+        let (_, path) = command("serve", config);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}"));
+        command.arg(binary()).arg("serve").arg("-c").arg(&path);
+        Server::ready(&mut command, path)
+    }
+
     /// Starts a command that serves the configuration in `config`.
     pub fn ready(command: &mut Command, config: PathBuf) -> Server {
         Server::of(Process::start("penstock", command), config)
@@ -128,6 +137,15 @@ impl Server {
             "stream {name} has a publisher but nothing to watch after {within:?}\n{}",
             self.process.said()
         );
+    }
+
+    /// Memory of the process that is in use.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.pid);
+        let status = std::fs::read_to_string(path).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.expect("Linux says so") * 1024
     }
 
     /// Asks for all counters (SIGUSR1) and gives those of the newest answer.

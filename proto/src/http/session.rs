@@ -259,6 +259,16 @@ impl Session {
         matches!(self.state, State::Streaming { .. }) && self.out.is_empty()
     }
 
+    /// This value and everything it owns, by capacity.
+    pub fn bytes(&self) -> usize {
+        let state = match &self.state {
+            State::Head(reading) => size_of::<Reading>() + reading.bytes.capacity(),
+            State::Body { exchange, .. } | State::Asked { exchange, .. } => exchange.bytes(),
+            State::Streaming { .. } | State::Closing(_) | State::Closed => 0,
+        };
+        size_of::<Session>() + self.out.capacity() + state
+    }
+
     /// What must hold between calls.
     ///
     /// # Panics
@@ -449,6 +459,10 @@ impl Session {
 }
 
 impl Exchange {
+    fn bytes(&self) -> usize {
+        size_of::<Exchange>() + self.bytes.capacity() + self.pipelined.capacity() + self.head.path.capacity()
+    }
+
     fn request(&self) -> Request<'_> {
         Request {
             head: &self.head,

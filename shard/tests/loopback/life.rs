@@ -76,7 +76,7 @@ fn a_place_is_not_taken_before_the_end_there_was_told() {
     let second = world.run(0, move |_, core| {
         core.abort(first);
         let unsent = Vec::new();
-        core.adopt(Detached { fd, unsent }).unwrap()
+        core.adopt(Detached { socket: fd, unsent }).unwrap()
     });
     assert_ne!(first.index(), second.index());
     assert_eq!(world.await_ended(0), (first, End::Aborted));
