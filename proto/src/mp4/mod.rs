@@ -8,11 +8,13 @@
 //!
 //! Invariants:
 //! - **Time is the stream's.** `tfdt` is the decode time of the run's first sample in the track's timescale, 64 bit, the same
-//!   bytes for every viewer. Where a viewer joined is said by its own `moov`: one edit per track whose media time is the
+//!   bytes for every viewer. Where a viewer joined is said by its own `moov`: an edit list per track that begins at the
 //!   instant of the join, so players start near zero and seek nowhere, however large stream time is.
-//!   Tolerated for it: players on libavformat (ffmpeg, Chromium's `<video>`) show stream time as the duration, and Chromium,
-//!   which believes it, gathers about five seconds before it plays by itself. Runs without `tfdt` would avoid that, but then
-//!   a viewer who skips would lose the synchrony of its tracks, and Media Source Extensions refuse them.
+//!   It has **two edits without a seam**, because two players misread a single one: libavformat takes its media time for
+//!   AAC's priming, and Chromium then drops as many samples (it stood still as long as the stream had been on air);
+//!   GStreamer's `qtdemux` adds it to the time of the first run, and drops all that is before. Both leave that alone when
+//!   there is a second edit.
+//!   Tolerated for it: players on libavformat show stream time as the duration.
 //! - **A sample lasts until its successor's decode time**, exactly. So the newest frame of each track is held until the next
 //!   one arrives. For video that is one frame of latency and no more, as a chunk closes in the moment its last duration is
 //!   known; for audio beside video it costs nothing, as the chunk waits for the picture anyway. Counting an audio frame's

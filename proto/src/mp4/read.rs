@@ -4,7 +4,11 @@
 //! that sample bytes are all of the `mdat` in order, that each track's runs follow each other without gap or overlap, and that
 //! chunk numbers grow by one.
 
-use super::{error::ReadError, limits, wire::flags};
+use super::{
+    error::ReadError,
+    limits,
+    wire::{MOVIE_TIMESCALE, flags},
+};
 
 /// What one viewer received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +131,8 @@ fn read_trak(mut trak: Cursor<'_>) -> Result<ReadTrack<'_>, ReadError> {
     tkhd.take(16)?;
     let track_id = tkhd.u32()?;
     let mut edts = trak.expect(b"edts")?;
-    let media_time = read_elst(edts.expect(b"elst")?)?;
+    let elst = edts.expect(b"elst")?;
+    edts.finish()?;
     let mut mdia = trak.expect(b"mdia")?;
     trak.finish()?;
 
@@ -138,6 +143,7 @@ fn read_trak(mut trak: Cursor<'_>) -> Result<ReadTrack<'_>, ReadError> {
     if timescale == 0 {
         return field(mdhd.at - 4, "timescale", 0);
     }
+    let media_time = read_elst(elst, timescale)?;
     let mut hdlr = mdia.expect(b"hdlr")?;
     hdlr.take(8)?;
     let handler = hdlr.kind()?;
@@ -170,30 +176,45 @@ fn read_trak(mut trak: Cursor<'_>) -> Result<ReadTrack<'_>, ReadError> {
     })
 }
 
-fn read_elst(mut elst: Cursor<'_>) -> Result<i64, ReadError> {
+/// Two edits, the second of which goes on where the first ends and has no end. Returns where the first begins.
+fn read_elst(mut elst: Cursor<'_>, timescale: u32) -> Result<i64, ReadError> {
     let at = elst.at;
     let version = elst.u32()?;
     let count = elst.u32()?;
-    if count != 1 || version >> 24 > 1 {
+    if count != 2 || version >> 24 > 1 {
         return field(at, "edit list", u64::from(version));
     }
-    let (duration, media_time) = if version >> 24 == 1 {
-        (elst.u64()?, elst.u64()? as i64)
-    } else {
-        (u64::from(elst.u32()?), i64::from(elst.u32()? as i32))
-    };
-    if duration != 0 {
+    let (duration, media_time) = read_edit(&mut elst, version >> 24)?;
+    let (duration_rest, media_time_rest) = read_edit(&mut elst, version >> 24)?;
+    elst.finish()?;
+    if duration == 0 || duration % u64::from(MOVIE_TIMESCALE) != 0 {
         return field(at, "segment_duration", duration);
+    }
+    if duration_rest != 0 {
+        return field(at, "segment_duration", duration_rest);
     }
     if media_time < 0 {
         return field(at, "media_time", media_time as u64);
     }
-    let rate = elst.u32()?;
-    if rate != 0x1_0000 {
-        return field(at, "media_rate", u64::from(rate));
+    let ticks = i128::from(duration / u64::from(MOVIE_TIMESCALE)) * i128::from(timescale);
+    if i128::from(media_time_rest) != i128::from(media_time) + ticks {
+        return field(at, "media_time", media_time_rest as u64);
     }
-    elst.finish()?;
     Ok(media_time)
+}
+
+/// Segment duration and media time.
+fn read_edit(elst: &mut Cursor<'_>, version: u32) -> Result<(u64, i64), ReadError> {
+    let edit = if version == 1 {
+        (elst.u64()?, elst.u64()? as i64)
+    } else {
+        (u64::from(elst.u32()?), i64::from(elst.u32()? as i32))
+    };
+    let at = elst.at;
+    match elst.u32()? {
+        0x1_0000 => Ok(edit),
+        rate => field(at, "media_rate", u64::from(rate)),
+    }
 }
 
 fn read_mvex(mut mvex: Cursor<'_>, tracks: &mut [ReadTrack<'_>]) -> Result<(), ReadError> {

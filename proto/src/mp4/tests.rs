@@ -644,7 +644,33 @@ fn damage_is_found() {
     };
     let without = |from: usize, to: usize| [&whole[..from], &whole[to..]].concat();
     type Expected = fn(ReadError) -> bool;
-    let cases: [(&str, Vec<u8>, Expected); 10] = [
+    let cases: [(&str, Vec<u8>, Expected); 13] = [
+        ("one edit", patched(find(b"elst") + 11, &[1]), |error| {
+            matches!(error, ReadError::Field { field: "edit list", .. })
+        }),
+        (
+            "an end of the second edit",
+            patched(find(b"elst") + 27, &[1]),
+            |error| {
+                matches!(
+                    error,
+                    ReadError::Field {
+                        field: "segment_duration",
+                        value: 1,
+                        ..
+                    }
+                )
+            },
+        ),
+        ("a seam between edits", patched(find(b"elst") + 28, &[1]), |error| {
+            matches!(
+                error,
+                ReadError::Field {
+                    field: "media_time",
+                    ..
+                }
+            )
+        }),
         ("cut", whole[..whole.len() - 1].to_vec(), |error| {
             matches!(error, ReadError::Truncated { .. })
         }),

@@ -6,7 +6,7 @@ mod fragment;
 mod movie;
 
 pub use fragment::{Run, Sample, flags, write_chunk};
-pub use movie::{MovieTrack, put, write_movie};
+pub use movie::{MOVIE_TIMESCALE, MovieTrack, put, write_movie};
 
 /// Appends a box of `kind` around what `content` appends.
 pub fn boxed(out: &mut Vec<u8>, kind: &[u8; 4], content: impl FnOnce(&mut Vec<u8>)) {

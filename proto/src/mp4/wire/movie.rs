@@ -83,15 +83,19 @@ fn write_trak(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
         },
     );
     // A segment duration of zero: the edit lasts as long as fragments come (8.6.6.1).
+    let edit = |segment_duration, media_time| ElstEntry {
+        segment_duration,
+        media_time: Some(media_time),
+        media_rate: 1.into(),
+    };
+    let first = edit(FIRST_EDIT_SECONDS * u64::from(MOVIE_TIMESCALE), track.media_time);
+    let first_ticks = FIRST_EDIT_SECONDS * u64::from(track.timescale);
+    let rest = edit(0, track.media_time.saturating_add(first_ticks));
     put(
         out,
         &Edts {
             elst: Some(Elst {
-                entries: vec![ElstEntry {
-                    segment_duration: 0,
-                    media_time: Some(track.media_time),
-                    media_rate: 1.into(),
-                }],
+                entries: vec![first, rest],
             }),
         },
     );
@@ -154,5 +158,9 @@ fn saturate(pixels: u32) -> u16 {
     u16::try_from(pixels).unwrap_or(u16::MAX)
 }
 
-/// Only edit lists would count in it, and theirs has no length.
-const MOVIE_TIMESCALE: u32 = 1000;
+/// Only the first edit of each track has a length in it.
+pub const MOVIE_TIMESCALE: u32 = 1000;
+
+/// Length of the first edit, which the second one goes on behind without a seam. Whole seconds are whole ticks in every
+/// timescale. Two edits say what one would, but see the front page of [`crate::mp4`] for what players make of a single one.
+const FIRST_EDIT_SECONDS: u64 = 1;
