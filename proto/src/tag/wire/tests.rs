@@ -189,6 +189,25 @@ fn every_video_body_parses_and_emits_the_same_bytes() {
 }
 
 #[test]
+fn obs_leaves_the_frame_type_out_of_hdr_metadata() {
+    for (body, track) in [(&b"\x84hvc1m"[..], None), (b"\x86\x04hvc1\x01m", Some(1))] {
+        let parsed: Vec<_> = Video::parse(body).unwrap().collect();
+        let [Ok(video)] = parsed[..] else { panic!("{parsed:?}") };
+        assert_eq!((video.track, video.packet), (track, VideoPacket::Metadata(b"m")));
+    }
+    let error = Error::Illegal {
+        field: "FrameType",
+        value: 0,
+        offset: 0,
+    };
+    assert_eq!(
+        Video::parse(b"\x81hvc1x").map(|_| ()),
+        Err(error),
+        "of a frame it says what it is"
+    );
+}
+
+#[test]
 fn every_audio_body_parses_and_emits_the_same_bytes() {
     for (body, audios) in audio_cases() {
         let parsed: Result<Vec<_>, _> = Audio::parse(body).unwrap().collect();

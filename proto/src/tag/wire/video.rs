@@ -74,6 +74,8 @@ impl<'a> Video<'a> {
         let mut cursor = Cursor::new(body);
         let first = cursor.u8("FrameType")?;
         let frame_type = match first >> 4 & 0x07 {
+            // OBS leaves it out of the HDR metadata, which are no frame.
+            0 if first == EX_HEADER | METADATA || first == EX_HEADER | MULTITRACK => FrameType::Key,
             1 => FrameType::Key,
             2 => FrameType::Inter,
             3 => FrameType::DisposableInter,
