@@ -238,9 +238,9 @@ impl Demux {
         };
         let begin = self.buffer.len();
         match self.tracks[index].codec {
-            Codec::H264 | Codec::Hevc => {
+            codec @ (Codec::H264 | Codec::Hevc) => {
                 let length_bytes = self.lines[index].length_bytes;
-                payload::nal_units(data, length_bytes, &mut self.counters, &mut self.buffer)?;
+                payload::nal_units(codec, data, length_bytes, &mut self.counters, &mut self.buffer)?;
             }
             Codec::Av1 => payload::obus(data, &mut self.buffer)?,
             _ => self.buffer.extend_from_slice(data),
