@@ -180,9 +180,10 @@ impl Demux {
         }
     }
 
-    /// Every announced kind has a track; when nothing was announced, audio and video have.
+    /// Every announced kind has its first track, number 0; when nothing was announced, audio and video have. Sound that has
+    /// no header (AC-3) is known by its first frame only, behind other tracks' headers.
     pub fn is_complete(&self) -> bool {
-        let has = |kind| self.tracks.iter().any(|track| track.kind() == kind);
+        let has = |kind| self.lines.iter().any(|line| line.kind == kind && line.wire_track == 0);
         match (self.hints.video, self.hints.audio) {
             (Some(true), Some(true)) => has(Kind::Video) && has(Kind::Audio),
             (Some(true), _) => has(Kind::Video),
@@ -516,9 +517,12 @@ impl Demux {
                 index
             }
             None => {
-                self.tracks.push(track);
-                self.lines.push(line);
-                self.tracks.len() - 1
+                // The publisher's first track of a kind stands first, whichever comes first.
+                let behind = |other: &Line| other.kind == kind && other.wire_track > wire_track;
+                let index = self.lines.iter().position(behind).unwrap_or(self.lines.len());
+                self.tracks.insert(index, track);
+                self.lines.insert(index, line);
+                index
             }
         })
     }

@@ -247,6 +247,27 @@ fn multitrack_bodies_make_tracks_up_to_the_limit() {
 }
 
 #[test]
+fn the_first_track_stands_first_though_another_comes_before_it() {
+    let mut demux = Demux::new();
+    push(&mut demux, MessageKind::Video, 0, &avc_config());
+    // AAC as track 1 has a header; AC-3 as track 0 has none, and comes with its first frame.
+    assert_eq!(
+        push(&mut demux, MessageKind::Audio, 0, b"\x95\0mp4a\x01\x11\x90"),
+        ["TrackSet"]
+    );
+    assert!(!demux.is_complete());
+    let ac3 = [&b"\x91ac-3"[..], &hex(cases::AC3)].concat();
+    assert_eq!(push(&mut demux, MessageKind::Audio, 0, &ac3)[0], "TrackSet");
+    assert!(demux.is_complete());
+    let codecs: Vec<_> = demux.tracks().iter().map(|track| track.codec).collect();
+    assert_eq!(codecs, [Codec::H264, Codec::Ac3, Codec::Aac]);
+    assert_eq!(
+        push(&mut demux, MessageKind::Audio, 0, b"\x95\x01mp4a\x01a"),
+        ["2@0+0 key a"]
+    );
+}
+
+#[test]
 fn metadata_is_a_hint_and_other_script_data_a_track() {
     use crate::tag::amf0::Value;
     let mut body = Vec::new();
