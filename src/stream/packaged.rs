@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use penstock_proto::media::{Break, Frame, Mux, Records, Track, Verdict};
+use penstock_proto::media::{Break, Frame, Kind, Mux, Records, Track, Verdict};
 use penstock_shard::core::FeedId;
 use penstock_shard::feed::{self, Feed, FeedError, Headers, Record};
 use penstock_shard::mesh::ShardId;
@@ -43,7 +43,7 @@ pub enum Fate {
 }
 
 impl Packaged {
-    /// A feed of the tracks that `packaging` can carry; nothing if there are none.
+    /// A feed of the first video and the first audio track that `packaging` can carry; nothing if there are none.
     pub fn create(
         packaging: Packaging,
         mut mux: Box<dyn Mux>,
@@ -190,6 +190,10 @@ impl Packaged {
     }
 }
 
+/// What viewers get who ask for nothing else: the first picture and the first sound that the packaging can carry. Other
+/// renditions and languages would cost each of them several times the bytes.
 fn carried(mux: &dyn Mux, tracks: &[Track]) -> Vec<Track> {
-    tracks.iter().filter(|track| mux.carries(track)).cloned().collect()
+    let first = |kind| tracks.iter().find(|track| track.kind() == kind && mux.carries(track));
+    let found = [first(Kind::Video), first(Kind::Audio)];
+    found.into_iter().flatten().cloned().collect()
 }
