@@ -18,6 +18,10 @@ pub const HELD_MILLIS_MAX: u32 = 1000;
 /// Most audio frames kept back: a second of the shortest (Opus, 2.5 ms) is 400.
 pub const HELD_FRAMES_MAX: usize = 512;
 
+/// Most by which pictures are decoded before the stream's time so that no composition offset is negative: eight pictures at
+/// 25 a second, as in TS.
+pub const EARLY_MILLIS_MAX: u32 = 320;
+
 /// Largest frame: `mdat` and `trun` sizes are 32 bit, and a chunk holds one frame more than its byte bound.
 pub const FRAME_BYTES_MAX: usize = 1 << 30;
 

@@ -17,6 +17,10 @@ pub struct Muxer {
     follow: Option<Lane>,
     /// Seconds added to every time, so that none is below zero; zero for all streams but those that begin before zero.
     shift_seconds: Option<i64>,
+    /// Ticks by which pictures are decoded before the stream's time, so that none is shown before it is decoded.
+    early: i64,
+    /// Decode time of the last picture, as written.
+    decoded: Option<i64>,
     /// `mfhd` number of the last chunk.
     sequence_number: u32,
     join: Option<Join>,
@@ -67,6 +71,24 @@ impl Muxer {
             }
         });
         seconds.saturating_mul(i64::from(timescale))
+    }
+
+    /// Decode time and offset of a leading frame. A negative offset (Wirecast) could be written, but ffmpeg, and so every
+    /// player on it, adds the largest of them to what it shows of a fragmented file, and to the pictures alone.
+    fn decoded_first(&mut self, dts: i64, frame: &Frame<'_>, timescale: u32) -> (i64, i32) {
+        let early_max = i64::from(timescale) * i64::from(limits::EARLY_MILLIS_MAX) / 1000;
+        self.early = self.early.max(i64::from(frame.offset).saturating_neg().min(early_max));
+        let mut moved = dts.saturating_sub(self.early);
+        // Having just begun to be earlier must not turn time back.
+        if let Some(last) = self.decoded
+            && self.early > 0
+            && (0..=early_max).contains(&last.saturating_sub(moved))
+        {
+            moved = last.saturating_add(1);
+        }
+        self.decoded = Some(moved);
+        let offset = i64::from(frame.offset).saturating_add(dts.saturating_sub(moved));
+        (moved, i32::try_from(offset).unwrap_or(frame.offset))
     }
 
     fn lead_frame(&mut self, dts: i64, frame: &Frame<'_>, out: &mut Records) {
@@ -295,12 +317,13 @@ impl Mux for Muxer {
             // Only another track's start, before a stream that began at zero or later: no player shows it.
             return;
         }
-        debug_assert!(dts >= newest, "decode time does not fall within a track");
-        let dts = dts.max(newest);
         if leads {
-            self.lead_frame(dts, frame, out);
+            let (dts, offset) = self.decoded_first(dts, frame, timescale);
+            debug_assert!(dts >= newest, "decode time does not fall within a track");
+            self.lead_frame(dts.max(newest), &Frame { offset, ..*frame }, out);
         } else {
-            self.follow_frame(dts, frame, out);
+            debug_assert!(dts >= newest, "decode time does not fall within a track");
+            self.follow_frame(dts.max(newest), frame, out);
         }
     }
 
