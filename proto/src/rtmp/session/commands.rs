@@ -57,6 +57,8 @@ impl Dialogue {
         let text = |name: &str| object.member(name).and_then(Value::as_str).unwrap_or_default();
         let (name, query) = cut_query(text("app"));
         let name = name.trim_matches('/');
+        // FMLE names the application's only instance, in words that Flash servers know.
+        let name = name.strip_suffix("/_definst_").unwrap_or(name);
         self.check_name(name)?;
         self.check_name(query)?;
         self.application = Some(Application {

@@ -576,7 +576,9 @@ fn names_and_queries() {
         ("live?k=v", "cam", ("live", "cam", "k=v")), // FMLE
         ("live?k=v", "cam?a=b", ("live", "cam", "k=v&a=b")),
         ("live", "key?a=b?c", ("live", "key", "a=b?c")), // OBS: key with a query
-        ("live/_definst_", "mp4:cam", ("live/_definst_", "mp4:cam", "")),
+        ("live/_definst_", "mp4:cam", ("live", "mp4:cam", "")), // FMLE
+        ("live/_definst_/?k=v", "cam", ("live", "cam", "k=v")),
+        ("_definst_", "cam", ("_definst_", "cam", "")),
         ("cam", "", ("cam", "", "")), // one level, as of rtmp://host/cam
     ] {
         let mut pair = Pair::new(Client::publish(Options::default(), app, "", name));
