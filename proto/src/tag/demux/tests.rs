@@ -2,6 +2,8 @@ use super::*;
 use crate::codec::cases::{self, hex};
 use crate::media::Break;
 
+mod habits;
+
 const ASC_48K: &[u8] = &[0x11, 0x90];
 
 /// Everything that one message brings, as text.

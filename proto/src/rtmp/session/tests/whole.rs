@@ -51,7 +51,7 @@ pub(in super::super::super) fn dialogues() -> Vec<Vec<u8>> {
 type Capture = (&'static str, &'static [u8], Form, &'static str, [usize; 3]);
 
 /// See testdata/README.md.
-const CAPTURES: [Capture; 5] = [
+const CAPTURES: [Capture; 7] = [
     (
         "ffmpeg-5.1-publish",
         include_bytes!("../../testdata/ffmpeg-5.1-publish.bin"),
@@ -65,6 +65,20 @@ const CAPTURES: [Capture; 5] = [
         Form::Simple,
         "publish cam ",
         [45, 27, 1],
+    ),
+    (
+        "obs-30-publish",
+        include_bytes!("../../testdata/obs-30-publish.bin"),
+        Form::Simple,
+        "publish cam k=v",
+        [51, 27, 1],
+    ),
+    (
+        "obs-31-publish",
+        include_bytes!("../../testdata/obs-31-publish.bin"),
+        Form::Simple,
+        "publish cam k=v",
+        [102, 52, 1],
     ),
     (
         "ffmpeg-5.1-play",

@@ -138,6 +138,29 @@ fn librtmp_begins_a_chunk_stream_with_format_1() {
 }
 
 #[test]
+fn librtmp_writes_a_time_that_falls_as_a_delta_that_wraps() {
+    // OBS has sound and pictures on one chunk stream, and may be one ahead of the other.
+    let mut input = first(4, 1000, 1, VIDEO, 1);
+    input.extend(b"v");
+    let back = (0_u32.wrapping_sub(21)).to_be_bytes();
+    input.extend(head(1, 4, &[0xFF, 0xFF, 0xFF, 0, 0, 130, AUDIO]));
+    input.extend(back);
+    input.extend([7; 128]);
+    input.extend(head(3, 4, &back));
+    input.extend(b"aa");
+    input.extend(head(1, 4, &[0, 0, 61, 0, 0, 1, VIDEO]));
+    input.extend(b"w");
+    check(
+        &input,
+        Ok(vec![
+            (4, VIDEO, 1000, 1, b"v".to_vec()),
+            (4, AUDIO, 979, 1, [&[7; 128][..], b"aa"].concat()),
+            (4, VIDEO, 1040, 1, b"w".to_vec()),
+        ]),
+    );
+}
+
+#[test]
 fn chunk_streams_interleave() {
     let mut input = first(6, 10, 200, VIDEO, 1);
     input.extend([1; 128]);
