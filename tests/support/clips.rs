@@ -1,7 +1,7 @@
 //! The clips that are pushed: made by ffmpeg from its own test sources with fixed seeds, kept by the hash of the command.
 //!
-//! All of [`ALL`] are FLV, so that `-c copy` pushes exactly these frames; [`Modern`] ones are MP4, for codecs that FLV had
-//! no number for. Pictures carry a running counter, sound is noise: no two frames are alike, and a frame found elsewhere
+//! All of [`ALL`] are FLV, so that `-c copy` pushes exactly these frames; [`Modern`] ones are MP4 where FLV had no number
+//! for the codec. Pictures carry a running counter, sound is noise: no two frames are alike, and a frame found elsewhere
 //! is that frame.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -227,12 +227,13 @@ impl Clip {
     }
 }
 
-/// A clip of codecs that ffmpeg 5.1 cannot push over RTMP: 4 s of 25 pictures a second, a keyframe every 2 s.
+/// A clip of other codecs: 4 s of 25 pictures a second, a keyframe every 2 s.
 #[derive(Debug, Clone, Copy)]
 pub struct Modern {
     pub name: &'static str,
     video: &'static str,
     audio: &'static str,
+    container: &'static str,
 }
 
 const X264: &str = "-c:v libx264 -preset veryfast -bf 2 -sc_threshold 0";
@@ -242,45 +243,80 @@ pub const HEVC_AAC: Modern = Modern {
     name: "hevc-aac",
     video: "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params bframes=2:open-gop=0:scenecut=0:log-level=error",
     audio: "-c:a aac -b:a 128k",
+    container: "mp4",
 };
 pub const AV1_OPUS: Modern = Modern {
     name: "av1-opus",
     video: "-c:v libaom-av1 -usage realtime -cpu-used 8 -row-mt 1 -b:v 300k",
     audio: OPUS,
+    container: "mp4",
 };
 pub const VP9_OPUS: Modern = Modern {
     name: "vp9-opus",
     video: "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k",
     audio: OPUS,
+    container: "mp4",
 };
 pub const H264_FLAC: Modern = Modern {
     name: "h264-flac",
     video: X264,
-    audio: "-c:a flac",
+    // 24 bits would make the clip as long as what the server acknowledges, and ffmpeg that closes with an acknowledgement
+    // unread resets the connection: its last frames would sometimes not arrive.
+    audio: "-c:a flac -sample_fmt s16",
+    container: "mp4",
 };
 pub const H264_AC3: Modern = Modern {
     name: "h264-ac3",
     video: X264,
     audio: "-c:a ac3 -b:a 128k",
+    container: "mp4",
 };
 pub const H264_MP3: Modern = Modern {
     name: "h264-mp3",
     video: X264,
     audio: "-c:a libmp3lame -b:a 128k",
+    container: "mp4",
+};
+pub const H264_EAC3: Modern = Modern {
+    name: "h264-eac3",
+    audio: "-c:a eac3 -b:a 128k",
+    ..H264_AC3
+};
+/// What FLV has had from its beginning and MP4 has not, kept in FLV.
+pub const H264_ALAW: Modern = Modern {
+    name: "h264-alaw",
+    video: X264,
+    audio: "-c:a pcm_alaw -ar 8000 -ac 1",
+    container: "flv",
+};
+pub const H264_ULAW: Modern = Modern {
+    name: "h264-ulaw",
+    audio: "-c:a pcm_mulaw -ar 8000 -ac 1",
+    ..H264_ALAW
+};
+pub const H264_PCM: Modern = Modern {
+    name: "h264-pcm",
+    audio: "-c:a pcm_s16le -ar 44100 -ac 2",
+    ..H264_ALAW
 };
 
 impl Modern {
     pub fn file(&self) -> PathBuf {
-        let Modern { video, audio, .. } = self;
+        let Modern {
+            video,
+            audio,
+            container,
+            ..
+        } = self;
         // Sound begins after the first picture, as in [`Clip::arguments`].
         let text = format!(
             "-f lavfi -i testsrc2=size=320x180:rate=25:duration=4 \
              -itsoffset 0.1 -f lavfi -i anoisesrc=r=48000:seed=7:amplitude=0.3:duration=4 \
-             -pix_fmt yuv420p -g 50 -keyint_min 50 {video} -threads 2 {audio} -ac 2 -strict experimental \
-             -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f mp4"
+             -pix_fmt yuv420p -g 50 -keyint_min 50 {video} -threads 2 -ac 2 {audio} -strict experimental \
+             -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f {container}"
         );
         let arguments: Vec<String> = text.split_whitespace().map(str::to_string).collect();
-        made(self.name, "mp4", &arguments)
+        made(self.name, container, &arguments)
     }
 }
 

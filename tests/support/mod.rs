@@ -7,14 +7,18 @@
 #![allow(dead_code)]
 
 pub mod air;
+pub mod audience;
 pub mod clips;
 pub mod compare;
 pub mod confine;
 pub mod flv;
+pub mod librtmp;
+pub mod multitrack;
 pub mod normal;
 pub mod players;
 pub mod process;
 pub mod publish;
+pub mod raw;
 pub mod rtmp;
 pub mod server;
 pub mod strict;

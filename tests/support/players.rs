@@ -34,9 +34,25 @@ pub fn as_nobody(program: &Path) -> Command {
     command
 }
 
+/// The ffmpeg that knows enhanced RTMP (tests/ffmpeg/requirements.txt).
+pub fn newer_ffmpeg() -> PathBuf {
+    let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/ffmpeg-newer/ffmpeg");
+    assert!(binary.exists(), "run tests/run, or tests/run --only install, first");
+    binary
+}
+
 /// ffmpeg writing what it reads to an FLV file, times as they came.
 pub fn ffmpeg_record(url: &str, path: &Path) -> Process {
-    let mut command = Command::new("ffmpeg");
+    record_with(Path::new("ffmpeg"), url, path)
+}
+
+/// The same by the newer one.
+pub fn newer_ffmpeg_record(url: &str, path: &Path) -> Process {
+    record_with(&newer_ffmpeg(), url, path)
+}
+
+fn record_with(program: &Path, url: &str, path: &Path) -> Process {
+    let mut command = Command::new(program);
     command.args([
         "-hide_banner",
         "-nostats",
@@ -61,7 +77,7 @@ pub fn ffmpeg_record(url: &str, path: &Path) -> Process {
     command
         .args(["-flvflags", "no_duration_filesize", "-f", "flv"])
         .arg(path);
-    Process::start("ffmpeg (RTMP player)", &mut command)
+    Process::start(&format!("{} (player of {url})", program.display()), &mut command)
 }
 
 /// rtmpdump writing the FLV it received, to the end of the stream. It succeeds only when the server tells it of the end.

@@ -67,7 +67,7 @@ fn kind_of(track: &media::Track) -> u8 {
     }
 }
 
-const CODECS: [(&str, Codec); 9] = [
+const CODECS: [(&str, Codec); 13] = [
     ("h264", Codec::H264),
     ("hevc", Codec::Hevc),
     ("av1", Codec::Av1),
@@ -77,6 +77,10 @@ const CODECS: [(&str, Codec); 9] = [
     ("opus", Codec::Opus),
     ("flac", Codec::Flac),
     ("ac3", Codec::Ac3),
+    ("eac3", Codec::Eac3),
+    ("pcm_alaw", Codec::Alaw),
+    ("pcm_mulaw", Codec::Ulaw),
+    ("pcm_s16le", Codec::Pcm),
 ];
 
 /// What ffprobe calls a codec.
@@ -99,7 +103,7 @@ fn track(id: u32, source: &Source) -> media::Track {
             .expect("a clip begins with a keyframe")
             .config(25.0)
             .emit(&mut codec_data),
-        Codec::Mp3 | Codec::Ac3 => {}
+        Codec::Mp3 | Codec::Ac3 | Codec::Eac3 => {}
         _ => codec_data.extend_from_slice(&source.setup),
     }
     let (timescale, format) = match source.kind {
@@ -194,12 +198,21 @@ fn take(lines: &mut Vec<(Track, normal::Format, Vec<u8>)>, track: &media::Track,
         setup.clone_from(&track.codec_data);
         *format = normal::Format::new(codec, "flv", setup);
     }
+    // In a track PCM is big endian, and little endian in every file that names it so.
+    let swapped: Vec<u8>;
+    let data = match track.codec {
+        Codec::Pcm => {
+            swapped = frame.data.chunks_exact(2).flat_map(|two| [two[1], two[0]]).collect();
+            &swapped
+        }
+        _ => frame.data,
+    };
     let nanos = |ticks: i64| (i128::from(ticks) * 1_000_000_000 / i128::from(track.timescale)) as i64;
     line.frames.push(Frame {
         dts_nanos: nanos(frame.dts),
         pts_nanos: nanos(frame.dts + i64::from(frame.offset)),
         key: frame.key,
-        units: format.units(frame.data),
+        units: format.units(data),
         sets: format.sets_hash(),
     });
 }
