@@ -18,7 +18,7 @@ counters! {
         publishers_refused_name: Total "publishers", "Publishers refused because the name is not a legal stream name.";
         publishers_replaced: Total "publishers", "Publishers ended because another took over.";
         publishers_moved: Total "publishers", "Publishers moved to their stream's home shard.";
-        names_sanitised: Total "names", "Stream names asked for that had characters deleted or letters lowered.";
+        names_sanitised: Total "names", "Stream names asked for with characters that names do not have: they were left out.";
         streams: Gauge "streams", "Streams in memory, those waiting for their publisher's return among them.";
         feeds: Gauge "feeds", "Packagings being made.";
         viewers: Gauge "viewers", "Viewers that are being sent a stream.";

@@ -62,6 +62,9 @@ pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// And for each shard: its listeners, its ring, the executor's three, their wake-ups.
 pub const DESCRIPTORS_PER_SHARD: u64 = 16;
 
+/// Between two names in the log that were asked for with characters that names do not have: a scanner asks for many.
+pub const NAMES_LOGGED_MICROS: u64 = 1_000_000;
+
 /// How long viewers are given to read the end when the process stops.
 pub const SHUTDOWN_MICROS: u64 = 1_500_000;
 

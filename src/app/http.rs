@@ -161,7 +161,7 @@ impl<K: Kernel> App<K> {
                 Some(Output::Event(Event::Close(cause))) => self.http_close(core, conn, address, cause),
                 Some(Output::Event(Event::Request(request))) => {
                     self.counters.http_requests.add(1);
-                    let wanted = self.wanted(&request, address);
+                    let wanted = self.wanted(core.now(), &request, address);
                     answered |= self.http_serve(core, conn, address, peer, wanted);
                 }
                 None => return answered,
@@ -182,7 +182,7 @@ impl<K: Kernel> App<K> {
         core.finish(conn);
     }
 
-    fn wanted(&self, request: &http::Request<'_>, address: SocketAddr) -> Wanted {
+    fn wanted(&self, now: u64, request: &http::Request<'_>, address: SocketAddr) -> Wanted {
         match request.method() {
             Method::Options => return Wanted::Options,
             Method::Get | Method::Head => {}
@@ -209,7 +209,7 @@ impl<K: Kernel> App<K> {
                 why: format!("the {connector} output is not among config.protocols"),
             };
         }
-        match self.stream_name(name, address) {
+        match self.stream_name(now, name, address) {
             Ok(name) => Wanted::Stream {
                 method: request.method(),
                 name,

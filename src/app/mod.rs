@@ -15,6 +15,7 @@ mod publishers;
 mod rtmp;
 mod viewers;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,14 +23,14 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::shard;
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Source};
 use crate::counters::AppCounters;
 use crate::directory::{Directory, Homes};
 use crate::limits;
 use crate::messages::Message;
-use crate::names::{Hosts, StreamName};
+use crate::names::{Hosts, NameError, PushRule, StreamName};
 
 pub use addresses::Addresses;
 use home::Streams;
@@ -61,6 +62,8 @@ pub struct App<K: Kernel = Uring> {
     addresses: Arc<Addresses>,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
+    /// When a name that was sanitised is logged again (µs).
+    names_logged_from: Cell<u64>,
     stopping: bool,
 }
 
@@ -160,21 +163,33 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             input_bytes: 0,
+            names_logged_from: Cell::new(0),
             stopping: false,
         }
     }
 
-    /// The stream name of what a peer asked for, logged and counted when it is not what was asked.
-    fn stream_name(&self, asked: &str, address: SocketAddr) -> Result<StreamName, crate::names::NameError> {
+    /// The stream name of what a peer asked for, counted when it is not what was asked, and then logged once a second.
+    fn stream_name(&self, now: u64, asked: &str, address: SocketAddr) -> Result<StreamName, NameError> {
         let sanitised = StreamName::sanitise(asked)?;
         if sanitised.changed {
             self.counters.names_sanitised.add(1);
-            // What is no stream may be a passphrase in the wrong place.
-            if self.configured(&sanitised.name).is_some() {
-                debug!(asked, name = sanitised.name.as_str(), peer = %address, "stream name sanitised");
+            if now >= self.names_logged_from.get() && !self.has_passphrase(asked) {
+                self.names_logged_from.set(now + limits::NAMES_LOGGED_MICROS);
+                let asked = sanitised.asked;
+                let name = sanitised.name.as_str();
+                info!(asked, name, peer = %address, "a stream name was asked for with characters that names do not have");
             }
         }
         Ok(sanitised.name)
+    }
+
+    /// Whether a name that a peer asked for is a passphrase in the wrong place, or has one as a part: not for the log.
+    fn has_passphrase(&self, asked: &str) -> bool {
+        let separators = ['/', '+', ' ', ':', '?', '&', '='];
+        let is_in =
+            |rule: &PushRule| rule.is_passphrase(asked) || asked.split(separators).any(|part| rule.is_passphrase(part));
+        let streams = &mut self.config.streams.values();
+        streams.any(|stream| matches!(&stream.source, Source::Push(rule) if is_in(rule)))
     }
 
     /// What the configuration says of the stream, found by its base.

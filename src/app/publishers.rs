@@ -15,13 +15,14 @@ use super::{App, Peer, Session, guarded};
 use crate::config::{SecondPublisher, Source};
 use crate::directory::{Grant, arbiter_of};
 use crate::messages::{ClaimId, Message, Moved, NameTaken};
-use crate::names::StreamName;
+use crate::names::{StreamName, percent_decoded};
 use crate::stream::{Publisher, Stream};
 
-/// A publish that is refused: the code, and what the peer and the log are told.
+/// A publish that is refused: the code, what the peer and the log are told, and the line that the configuration lacks.
 struct Refusal {
     code: PublishRejection,
     why: String,
+    add: Option<String>,
 }
 
 impl<K: Kernel> App<K> {
@@ -36,16 +37,13 @@ impl<K: Kernel> App<K> {
         asked: &str,
         password: Option<&str>,
     ) {
-        let admitted = self.admit(asked, password.unwrap_or_default(), address);
+        let admitted = self.admit(core.now(), asked, password.unwrap_or_default(), address);
         let (name, second) = match admitted {
             Ok(admitted) => admitted,
-            Err(Refusal { code, why }) => {
-                // An application that is no stream's name may be a passphrase that stands alone.
-                let (asked, reason) = match password {
-                    None if code == PublishRejection::BadName => ("", "the URL has no stream name"),
-                    _ => (asked, &why[..]),
-                };
-                warn!(peer = %address, asked, reason, "publisher refused");
+            Err(refusal) => {
+                self.log_refusal(asked, password, address, &refusal);
+                let Refusal { code, why, add } = refusal;
+                let why = add.map_or(why.clone(), |add| format!("{why}; add to streams: {add}"));
                 return peer.session.reject_publish(code, &why);
             }
         };
@@ -67,44 +65,61 @@ impl<K: Kernel> App<K> {
         peer.role = Role::Claiming { name, claim };
     }
 
+    /// A passphrase in the place of the name is not logged, nor what was made of it.
+    fn log_refusal(&self, asked: &str, password: Option<&str>, address: SocketAddr, refusal: &Refusal) {
+        let Refusal { code, why, add } = refusal;
+        let is_name = *code == PublishRejection::BadName;
+        // A name that stands alone is the application, and may be a passphrase of somebody else's.
+        let (asked, reason) = match password {
+            None if is_name => ("", "the URL has no stream name: rtmp://HOST/PASSPHRASE/NAME"),
+            _ if self.has_passphrase(asked) || self.has_passphrase(&percent_decoded(asked)) => (
+                "",
+                "a passphrase stands in the place of the stream name: rtmp://HOST/PASSPHRASE/NAME",
+            ),
+            _ => (asked, why.as_str()),
+        };
+        match add {
+            Some(add) if !asked.is_empty() => {
+                warn!(peer = %address, asked, reason, add_to_streams = %add, "publisher refused");
+            }
+            _ => warn!(peer = %address, asked, reason, "publisher refused"),
+        }
+    }
+
     fn admit(
         &self,
+        now: u64,
         asked: &str,
         password: &str,
         address: SocketAddr,
     ) -> Result<(StreamName, SecondPublisher), Refusal> {
-        let name = self.stream_name(play_name(asked), address).map_err(|error| {
+        let refusal = |code, why| Refusal { code, why, add: None };
+        let name = self.stream_name(now, &play_name(asked), address).map_err(|error| {
             self.counters.publishers_refused_name.add(1);
-            Refusal {
-                code: PublishRejection::BadName,
-                why: error.to_string(),
-            }
+            refusal(PublishRejection::BadName, error.to_string())
         })?;
         let Some(stream) = self.configured(&name) else {
             self.counters.publishers_refused_unknown.add(1);
-            let why = format!(
-                "no stream {} is configured; add it to streams with a push:// source",
-                name.base()
-            );
+            let why = format!("no stream {} is configured", name.base());
+            let add = Some(streams_line(&name, address));
             return Err(Refusal {
-                code: PublishRejection::BadName,
-                why,
+                add,
+                ..refusal(PublishRejection::BadName, why)
             });
         };
         let Source::Push(rule) = &stream.source else {
             self.counters.publishers_refused_rule.add(1);
             let why = format!("stream {} has a source of its own and takes no publisher", name.base());
-            return Err(Refusal {
-                code: PublishRejection::Rejected,
-                why,
-            });
+            return Err(refusal(PublishRejection::Rejected, why));
         };
-        rule.allows(address.ip(), password, &self.hosts).map_err(|refusal| {
+        // An encoder may have left the URL's escapes in it.
+        let allowed = rule.allows(address.ip(), password, &self.hosts).or_else(|no| {
+            rule.allows(address.ip(), &percent_decoded(password), &self.hosts)
+                .map_err(|_| no)
+        });
+        allowed.map_err(|no| {
             self.counters.publishers_refused_rule.add(1);
-            Refusal {
-                code: PublishRejection::Unauthorized,
-                why: refusal.to_string(),
-            }
+            refusal(PublishRejection::Unauthorized, no.to_string())
         })?;
         Ok((name, stream.second_publisher))
     }
@@ -432,4 +447,13 @@ impl<K: Kernel> App<K> {
         let arbiter = arbiter_of(&name, core.shards());
         self.deliver(core, arbiter, Message::Release { name, claim });
     }
+}
+
+/// What the configuration lacks for a publisher, as it is written there.
+fn streams_line(name: &StreamName, address: SocketAddr) -> String {
+    let host = match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    format!(r#""{}":{{"source":"push://{host}"}}"#, name.base())
 }

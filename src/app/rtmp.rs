@@ -12,7 +12,7 @@ use super::viewers::Answer;
 use super::{App, reason};
 use crate::limits;
 use crate::messages::{ClaimId, Message};
-use crate::names::StreamName;
+use crate::names::{StreamName, percent_decoded};
 use crate::registry::Packaging;
 
 #[derive(Debug)]
@@ -295,7 +295,7 @@ impl<K: Kernel> App<K> {
         message_stream: u32,
         asked: &str,
     ) {
-        let name = match self.stream_name(play_name(asked), address) {
+        let name = match self.stream_name(core.now(), &play_name(asked), address) {
             Ok(name) => name,
             Err(error) => {
                 self.counters.viewers_not_found.add(1);
@@ -453,14 +453,16 @@ impl<K: Kernel> App<K> {
     }
 }
 
-/// VLC and mpv write `mp4:` before names; what follows a slash is nobody's name (mistserver-media.md 7.3).
-pub(super) fn play_name(asked: &str) -> &str {
+/// What is asked for in URLs of any kind: escapes are undone (mistserver-control.md 5.5), VLC and mpv write `mp4:` before
+/// names, and what follows a slash is nobody's name (mistserver-media.md 7.3).
+pub(super) fn play_name(asked: &str) -> String {
     const PREFIX_BYTES_MAX: usize = 5;
+    let asked = percent_decoded(asked);
     let name = match asked.split_once(':') {
         Some((prefix, name)) if prefix.len() <= PREFIX_BYTES_MAX => name,
-        _ => asked,
+        _ => &asked,
     };
-    name.split('/').next().unwrap_or(name)
+    name.split('/').next().unwrap_or(name).to_owned()
 }
 
 #[cfg(test)]
@@ -474,6 +476,7 @@ mod tests {
             ("mp4:live", "live"),
             ("live/extra", "live"),
             ("camera1:x", "camera1:x"),
+            ("mp4%3Alive%2BCam%2Fextra", "live+Cam"),
         ] {
             assert_eq!(play_name(asked), name);
         }

@@ -16,7 +16,7 @@ mod stream_name;
 
 pub use hosts::{Hosts, LookUp, ResolveError, ask_system};
 pub use push_rule::{HostList, Openness, PushRule, Refusal, RuleError};
-pub use stream_name::{NameError, Sanitised, StreamName};
+pub use stream_name::{NameError, Sanitised, StreamName, percent_decoded};
 
 /// MistServer's bound, in bytes: the base part is ASCII, a wildcard part may not be.
 pub const NAME_BYTES_MAX: usize = 100;

@@ -1,5 +1,6 @@
 //! Stream names as MistServer sanitises them (reference/mistserver-control.md section 5.1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::NAME_BYTES_MAX;
@@ -157,6 +158,26 @@ fn check_wildcard(wildcard: &str, start: usize) -> Result<(), NameError> {
     }
 }
 
+/// Text in which `%2B` stands for `+`, as encoders leave it in what they were given as a URL; what is no escape stays as
+/// it is. A `+` is no blank.
+pub fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'%', [high, low, ..]) => digit(high).zip(digit(low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = &tail[if escaped.is_some() { 2 } else { 0 }..];
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// For the log: no control characters, and cut. What stands behind `?` may be a password or a token and is left out.
 fn printable(asked: &str) -> String {
     let cut = asked.split('?').next().unwrap_or_default();
@@ -266,6 +287,22 @@ mod tests {
         assert_eq!(plain.asked, "x\u{fffd}");
         assert!(plain.changed);
         assert_eq!(StreamName::sanitise("x+").unwrap().name.wildcard(), Some(""));
+    }
+
+    #[test]
+    fn escapes_of_urls_are_undone() {
+        for (text, expected) in [
+            ("live", "live"),
+            ("live%2BCam%201", "live+Cam 1"),
+            ("a%2fb", "a/b"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("%25%32%42", "%2B"),
+            ("gr%C3%B6%C3%9Fe", "größe"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(percent_decoded(text), expected, "{text}");
+        }
     }
 
     proptest! {
