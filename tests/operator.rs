@@ -3,10 +3,10 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-use serde_json::json;
 
 use support::confine::{self, Refused};
 use support::process::{From, Process};
@@ -213,4 +213,102 @@ fn an_ordinary_user_is_enough() {
     assert_eq!(field("CapEff:"), ["0000000000000000"], "{status}");
     let (status, _) = server.terminate(WITHIN);
     assert_eq!(status.code(), Some(0), "{}", server.process.said());
+}
+
+/// What is wrong in a configuration is one line, with its place and what to do, and the same of `check` and of `serve`.
+#[test]
+fn a_wrong_configuration_is_one_line_that_says_what_to_do() {
+    let with = |streams: &str| {
+        format!("{{\"config\":{{\"protocols\":[{{\"connector\":\"HTTP\"}}]}},\n\"streams\":{streams}}}")
+    };
+    let push = |rule: &str| with(&format!("{{\"a\":{{\"source\":\"{rule}\"}}}}"));
+    let cases: &[(&str, String, &[&str])] = &[
+        (
+            "syntax",
+            "{\n  \"config\": {},\n}".into(),
+            &[":2:15: is not JSON: Trailing commas"],
+        ),
+        ("cut", "{\"streams\":{".into(), &["is not JSON: Unterminated object"]),
+        ("empty", String::new(), &["is not JSON: the file is empty"]),
+        (
+            "key",
+            with("{\"a\":{\"source\":\"push://@x\",\"gracce\":1}}"),
+            &[":2:38: streams.a.gracce: unknown key", "\"grace\""],
+        ),
+        (
+            "source",
+            with("{\"a\":{\"sourse\":\"push://@x\"}}"),
+            &["streams.a.sourse: unknown key", "\"source\""],
+        ),
+        (
+            "twice",
+            with("{\"a\":{\"source\":\"push://@x\"},\n\"a\":{\"source\":\"push://@x\"}}"),
+            &[":3:1: streams.a: key is repeated", "line 2"],
+        ),
+        (
+            "same",
+            with("{\"a\":{\"source\":\"push://@x\"},\n\"A!\":{\"source\":\"push://@x\"}}"),
+            &[":3:1: ", "is the stream \"a\", which stands in line 2"],
+        ),
+        (
+            "host",
+            push("push://not a host"),
+            &[":2:27: streams.a.source: ", "neither an address, a network"],
+        ),
+        (
+            "prefix",
+            push("push://10.0.0.0/33@geheim"),
+            &["no such prefix length", "/32 for IPv4"],
+        ),
+        (
+            "port",
+            push("push://127.0.0.1:1935"),
+            &["has a port", "leave the port out"],
+        ),
+        ("bare", push("push://127.0.0.1@"), &["no passphrase behind the @"]),
+        ("slash", push("push:/127.0.0.1"), &["a push rule begins with push://"]),
+        (
+            "ports",
+            with("{}").replace("}]", "},\n{\"connector\":\"RTMP\",\"port\":8080}]"),
+            &[":2:1: config.protocols[1].port: port 8080 is taken", "line 1"],
+        ),
+    ];
+    let dir = support::scratch("wrong");
+    for (name, text, words) in cases {
+        let file = dir.join(format!("{name}.json"));
+        std::fs::write(&file, text).expect("scratch is ours");
+        assert_one_line(&file, words);
+    }
+    assert_one_line(
+        &dir.join("nowhere.json"),
+        &["nowhere.json: there is no such file", "penstock check --defaults"],
+    );
+    assert_one_line(&dir, &["cannot be read: is a directory"]);
+    std::fs::write(dir.join("latin1.json"), b"{\"\xe4\":1}").expect("scratch is ours");
+    assert_one_line(&dir.join("latin1.json"), &["latin1.json: is not UTF-8 at byte 2"]);
+    // Root may read everything.
+    let secret = dir.join("secret.json");
+    std::fs::write(&secret, "{}").expect("scratch is ours");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).expect("it is ours");
+    let copy = dir.join("penstock");
+    std::fs::copy(server::binary(), &copy).expect("scratch is ours");
+    let mut command = confine::as_user(61_004, &[], &copy, &["check", "-c", &secret.display().to_string()]);
+    let line = refusal(&Process::start("penstock check", &mut command));
+    assert!(
+        line.contains("may not be read by the user that penstock runs as"),
+        "{line}"
+    );
+}
+
+fn assert_one_line(file: &Path, words: &[&str]) {
+    for verb in ["check", "serve"] {
+        let mut command = Command::new(server::binary());
+        command.args([verb, "-c"]).arg(file);
+        let line = refusal(&Process::start(&format!("penstock {verb}"), &mut command));
+        assert!(line.starts_with(&format!("error: {}", file.display())), "{line}");
+        for words in words {
+            assert!(line.contains(words), "{words:?} is not in: {line}");
+        }
+        assert!(!line.contains("geheim"), "{line}");
+    }
 }

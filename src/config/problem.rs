@@ -80,6 +80,11 @@ pub enum Fault {
     NotTheNameItself {
         sanitised: String,
     },
+    /// Written otherwise, it is the stream of another key.
+    SameStream {
+        sanitised: String,
+        first_line: usize,
+    },
     WildcardConfigured {
         base: String,
     },
@@ -154,7 +159,13 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.fault)
+        match self.fault {
+            // No line of it was seen.
+            Fault::Unreadable { .. } | Fault::FileTooLarge { .. } | Fault::NotUtf8 { .. } => {
+                write!(f, "{}: {}", self.place.file, self.fault)
+            }
+            _ => write!(f, "{}: {}", self.place, self.fault),
+        }
     }
 }
 
@@ -171,10 +182,15 @@ impl fmt::Display for Fault {
         match self {
             Fault::Unreadable {
                 kind: std::io::ErrorKind::NotFound,
-            } => f.write_str("there is no such file"),
+            } => f.write_str("there is no such file; `penstock check --defaults` prints one to begin with"),
+            Fault::Unreadable {
+                kind: std::io::ErrorKind::PermissionDenied,
+            } => f.write_str("may not be read by the user that penstock runs as; `chmod` or `chown` it"),
             Fault::Unreadable { kind } => write!(f, "cannot be read: {kind}"),
-            Fault::FileTooLarge { bytes_max } => write!(f, "has more than {bytes_max} bytes"),
-            Fault::NotUtf8 { offset } => write!(f, "is not UTF-8 at byte {offset}"),
+            Fault::FileTooLarge { bytes_max } => {
+                write!(f, "has more than {bytes_max} bytes; is it a configuration?")
+            }
+            Fault::NotUtf8 { offset } => write!(f, "is not UTF-8 at byte {offset}; save it as UTF-8"),
             Fault::Syntax { words } => write!(f, "is not JSON: {words}"),
             Fault::UnknownKey { near } => {
                 write!(f, "unknown key")?;
@@ -184,7 +200,12 @@ impl fmt::Display for Fault {
                 write!(f, "unknown connector {name:?}")?;
                 did_you_mean(f, *near)
             }
-            Fault::Repeated { first_line } => write!(f, "key is repeated, it stands in line {first_line} already"),
+            Fault::Repeated { first_line } => {
+                write!(
+                    f,
+                    "key is repeated, it stands in line {first_line} already; remove one of them"
+                )
+            }
             Fault::Missing => write!(f, "is missing"),
             Fault::WrongType { expected, found } => write!(f, "must be {expected}, not {found}"),
             Fault::OutOfRange { found, min, max, unit } => {
@@ -205,6 +226,12 @@ impl fmt::Display for Fault {
             Fault::NotTheNameItself { sanitised } => {
                 write!(f, "stream names have only a-z, 0-9, _, . and -; use {sanitised:?}")
             }
+            Fault::SameStream { sanitised, first_line } => {
+                write!(
+                    f,
+                    "is the stream {sanitised:?}, which stands in line {first_line} already; remove one of them"
+                )
+            }
             Fault::WildcardConfigured { base } => {
                 write!(
                     f,
@@ -213,7 +240,10 @@ impl fmt::Display for Fault {
             }
             Fault::PushRule(error) => error.fmt(f),
             Fault::PortTaken { port, first_line } => {
-                write!(f, "port {port} is taken by the listener in line {first_line} already")
+                write!(
+                    f,
+                    "port {port} is taken by the listener in line {first_line} already; give one of them another"
+                )
             }
             Fault::TooManyStreams { streams_max } => write!(f, "has more than {streams_max} streams"),
             Fault::TooManyListeners { listeners_max } => write!(f, "has more than {listeners_max} listeners"),

@@ -1,5 +1,8 @@
 //! The top of the file, connectors and streams: from the tables' values to what is used.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::{Range, Ranged};
 
@@ -214,9 +217,11 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
     }
     // Host names with their places: all are asked for together, at the end.
     let mut names = Vec::new();
+    let mut lines = HashMap::new();
     for property in reader.properties(object, "streams") {
         let path = join("streams", property.name.as_str());
-        let name = match stream_name(property.name.as_str()) {
+        let line = reader.line(property.range.start);
+        let name = match stream_name(property.name.as_str(), line, &mut lines) {
             Ok(name) => name,
             Err(fault) => {
                 reader.problem(property.range, &path, fault);
@@ -252,20 +257,29 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
     }
 }
 
-/// The key of a stream, which must be the base name that it is looked up by.
-fn stream_name(key: &str) -> Result<StreamName, Fault> {
+/// The key of a stream, which must be the base name that it is looked up by. `lines` are those of the keys before it, by
+/// what they stand for.
+fn stream_name(key: &str, line: usize, lines: &mut HashMap<StreamName, usize>) -> Result<StreamName, Fault> {
     let name = StreamName::sanitise(key).map_err(Fault::Name)?.name;
     if name.wildcard().is_some() {
         return Err(Fault::WildcardConfigured {
             base: name.base().to_owned(),
         });
     }
-    if name.as_str() != key {
-        return Err(Fault::NotTheNameItself {
-            sanitised: name.as_str().to_owned(),
-        });
+    let sanitised = name.as_str().to_owned();
+    match lines.entry(name.clone()) {
+        Entry::Occupied(first) => Err(Fault::SameStream {
+            sanitised,
+            first_line: *first.get(),
+        }),
+        Entry::Vacant(place) => {
+            place.insert(line);
+            match sanitised == key {
+                true => Ok(name),
+                false => Err(Fault::NotTheNameItself { sanitised }),
+            }
+        }
     }
-    Ok(name)
 }
 
 fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<Stream> {
@@ -287,6 +301,7 @@ fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<S
                 return None;
             }
         },
+        None if opened.is_mistyped("source") => return None,
         None | Some(Value::NullKeyword(_)) => {
             reader.problem(opened.range, &path, Fault::Missing);
             return None;

@@ -29,6 +29,8 @@ pub struct Opened<'v, 't> {
     pub range: Range,
     values: HashMap<&'static str, Reading>,
     inner: HashMap<&'static str, &'v Value<'t>>,
+    /// What unknown keys were perhaps meant to be.
+    mistyped: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,13 +168,9 @@ impl<'t> Reader<'t> {
                     );
                 }
             } else if !section.written_by_mistserver.contains(&key) {
-                self.problem(
-                    property.range,
-                    &path,
-                    Fault::UnknownKey {
-                        near: nearest(key, section.keys()),
-                    },
-                );
+                let near = nearest(key, section.keys());
+                opened.mistyped.extend(near);
+                self.problem(property.range, &path, Fault::UnknownKey { near });
             }
         }
         opened
@@ -221,6 +219,7 @@ impl<'v, 't> Opened<'v, 't> {
             range,
             values: defaults.collect(),
             inner: HashMap::new(),
+            mistyped: Vec::new(),
         }
     }
 
@@ -252,6 +251,11 @@ impl<'v, 't> Opened<'v, 't> {
             Some(Reading::Choice(choice)) => choice,
             other => panic!("{}.{key} is {other:?} in the table", self.section.place),
         }
+    }
+
+    /// Whether an unknown key was said to be a mistyped one: `key` is not to be missed as well.
+    pub fn is_mistyped(&self, key: &str) -> bool {
+        self.mistyped.contains(&key)
     }
 
     /// The value of a key that has a reader of its own.

@@ -272,8 +272,33 @@ fn streams_need_a_name_and_a_source() {
             r#""a":{"source":"push://10.0.0.0/33@geheim"},"b":{"source":"push://x@"}"#,
         ),
         &[
-            r#"f:2:26: streams.a.source: prefix length of "10.0.0.0/33" is out of range"#,
-            "f:2:69: streams.b.source: no passphrase behind the @ of the push rule",
+            r#"f:2:26: streams.a.source: "10.0.0.0/33" has no such prefix length: /0 to /32 for IPv4, /0 to /128 for IPv6"#,
+            "f:2:69: streams.b.source: no passphrase behind the @ of the push rule; write one or remove the @",
+        ],
+    );
+}
+
+#[test]
+fn one_stream_under_two_keys_is_one_too_many() {
+    check(
+        &with(
+            "",
+            "\"live\":{\"source\":\"push://@x\"},\n\"Live\":{\"source\":\"push://@y\"},\n\"li!ve\":{\"source\":\"push://@z\"}",
+        ),
+        &[
+            r#"f:3:1: streams.Live: is the stream "live", which stands in line 2 already; remove one of them"#,
+            r#"f:4:1: streams["li!ve"]: is the stream "live", which stands in line 2 already; remove one of them"#,
+        ],
+    );
+}
+
+#[test]
+fn one_mistake_is_one_line() {
+    check(
+        &with("", r#""live":{"sorce":"push://@x"},"cam":{"source":"push:/geheim"}"#),
+        &[
+            r#"f:2:20: streams.live.sorce: unknown key, did you mean "source"?"#,
+            "f:2:57: streams.cam.source: a push rule begins with push:// (push://ADDRESS, push://@PASSPHRASE)",
         ],
     );
 }
@@ -282,18 +307,20 @@ fn streams_need_a_name_and_a_source() {
 fn repeated_keys_and_taken_ports_name_the_first_one() {
     check(
         "{\"config\":{},\n\"config\":{}}",
-        &["f:2:1: config: key is repeated, it stands in line 1 already"],
+        &["f:2:1: config: key is repeated, it stands in line 1 already; remove one of them"],
     );
     check(
         &with(
             "",
             "\"a\":{\"source\":\"push://@x\"},\n\"a\":{\"source\":\"push://@y\",\"DVR\":2000,\"DVR\":3000}",
         ),
-        &["f:3:1: streams.a: key is repeated, it stands in line 2 already"],
+        &["f:3:1: streams.a: key is repeated, it stands in line 2 already; remove one of them"],
     );
     check(
         &with(",\n{\"connector\":\"RTMP\",\"port\":8080,\"interface\":\"::1\"}", ""),
-        &["f:2:1: config.protocols[1].port: port 8080 is taken by the listener in line 1 already"],
+        &[
+            "f:2:1: config.protocols[1].port: port 8080 is taken by the listener in line 1 already; give one of them another",
+        ],
     );
     // The same port on different addresses is no clash.
     let text = r#"{"config":{"protocols":[{"connector":"RTMP","interface":"::1"},{"connector":"RTMP","interface":"127.0.0.1"}]}}"#;
@@ -423,11 +450,14 @@ fn files_are_loaded_or_refused_in_a_line() {
 
     let absent = folder.join("absent.json");
     let found = message(Config::load(&absent).unwrap_err());
-    assert_eq!(found, format!("{}:1:1: there is no such file", absent.display()));
+    assert!(
+        found.starts_with(&format!("{}: there is no such file; ", absent.display())),
+        "{found}"
+    );
 
     let binary = folder.join("binary.json");
     std::fs::write(&binary, b"{\"a\":\"\xff\"}").unwrap();
-    assert!(message(Config::load(&binary).unwrap_err()).ends_with("is not UTF-8 at byte 6"));
+    assert!(message(Config::load(&binary).unwrap_err()).ends_with("is not UTF-8 at byte 6; save it as UTF-8"));
 
     let named = folder.join("named.json");
     // A name that no resolver knows (RFC 6761 section 6.4), and one that needs none.

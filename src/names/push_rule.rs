@@ -40,6 +40,8 @@ pub enum Openness {
 pub enum RuleError {
     /// The source is not `push://`.
     Scheme,
+    /// It was meant to be.
+    Mistyped,
     EmptyHost {
         position: usize,
     },
@@ -50,6 +52,10 @@ pub enum RuleError {
         host: String,
     },
     Host {
+        host: String,
+    },
+    /// Where a publisher comes from has no port.
+    Port {
         host: String,
     },
     /// An `@` without anything behind it.
@@ -79,6 +85,7 @@ impl PushRule {
     pub fn parse(source: &str) -> Result<PushRule, RuleError> {
         let rest = match source.get(..SCHEME.len()) {
             Some(scheme) if scheme.eq_ignore_ascii_case(SCHEME) => &source[SCHEME.len()..],
+            _ if is_mistyped(source) => return Err(RuleError::Mistyped),
             _ => return Err(RuleError::Scheme),
         };
         // No host has an '@', so all behind the first one is the passphrase, which may have some.
@@ -162,6 +169,9 @@ impl Host {
                 .filter(|inner| inner.parse::<Ipv6Addr>().is_ok()),
             None => Some(address),
         };
+        if has_port(text) {
+            return Err(RuleError::Port { host: text.to_owned() });
+        }
         let bare = bare.ok_or_else(|| RuleError::Host { host: text.to_owned() })?;
         if let Ok(address) = bare.parse::<IpAddr>() {
             return network(address, prefix)
@@ -199,6 +209,22 @@ fn parse_hosts(list: &str) -> Result<Vec<Host>, RuleError> {
         hosts.push(Host::parse(text)?);
     }
     Ok(hosts)
+}
+
+/// `push:/x`, `push//x`, `push`: no file is called so by chance.
+fn is_mistyped(source: &str) -> bool {
+    let rest = source
+        .get(..4)
+        .filter(|word| word.eq_ignore_ascii_case("push"))
+        .map(|_| &source[4..]);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '@']))
+}
+
+/// A host, which may be right, with a port behind it.
+fn has_port(text: &str) -> bool {
+    let port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    text.rsplit_once(':')
+        .is_some_and(|(host, end)| port(end) && (!host.contains(':') || host.ends_with(']')))
 }
 
 /// The network of an address and a prefix as written. A v4-mapped one is the IPv4 network, as its peers are IPv4 here.
@@ -279,16 +305,41 @@ impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RuleError::Scheme => write!(f, "source does not begin with push://"),
-            RuleError::EmptyHost { position } => write!(f, "host {position} of the push rule is empty"),
+            RuleError::EmptyHost { position } => {
+                write!(
+                    f,
+                    "host {position} of the push rule is empty; remove the comma or name a host"
+                )
+            }
             RuleError::TooManyHosts { hosts_max } => write!(f, "push rule has more than {hosts_max} hosts"),
-            RuleError::Prefix { host } => write!(f, "prefix length of {host:?} is out of range"),
+            RuleError::Prefix { host } => {
+                write!(
+                    f,
+                    "{host:?} has no such prefix length: /0 to /32 for IPv4, /0 to /128 for IPv6"
+                )
+            }
+            RuleError::Port { host } => {
+                write!(
+                    f,
+                    "{host:?} has a port; a push rule says where publishers come from, leave the port out"
+                )
+            }
+            RuleError::Mistyped => write!(
+                f,
+                "a push rule begins with push:// (push://ADDRESS, push://@PASSPHRASE)"
+            ),
             RuleError::Host { host } => {
                 write!(
                     f,
                     "{host:?} is neither an address, a network (10.0.0.0/8, [2001:db8::]/32) nor a host name"
                 )
             }
-            RuleError::EmptyPassphrase => write!(f, "no passphrase behind the @ of the push rule"),
+            RuleError::EmptyPassphrase => {
+                write!(
+                    f,
+                    "no passphrase behind the @ of the push rule; write one or remove the @"
+                )
+            }
         }
     }
 }
@@ -393,11 +444,15 @@ mod tests {
     #[test]
     fn rules_that_are_wrong() {
         let host = |host: &str| RuleError::Host { host: host.into() };
+        let port = |host: &str| RuleError::Port { host: host.into() };
         let prefix = |host: &str| RuleError::Prefix { host: host.into() };
         let cases = [
             ("", RuleError::Scheme),
             ("/media/x.mp4", RuleError::Scheme),
-            ("push:/x", RuleError::Scheme),
+            ("push:/x", RuleError::Mistyped),
+            ("Push//x", RuleError::Mistyped),
+            ("push", RuleError::Mistyped),
+            ("pushes/x.mp4", RuleError::Scheme),
             ("push://a,,b", RuleError::EmptyHost { position: 2 }),
             ("push://a,", RuleError::EmptyHost { position: 2 }),
             ("push://127.0.0.1@", RuleError::EmptyPassphrase),
@@ -410,7 +465,10 @@ mod tests {
             ("push://10.0.0.256", host("10.0.0.256")),
             ("push://a b", host("a b")),
             ("push://x/8", host("x/8")),
-            ("push://127.0.0.1:1935", host("127.0.0.1:1935")),
+            ("push://127.0.0.1:1935", port("127.0.0.1:1935")),
+            ("push://[::1]:1935", port("[::1]:1935")),
+            ("push://studio.example:1935", port("studio.example:1935")),
+            ("push://a:b", host("a:b")),
         ];
         for (source, expected) in cases {
             assert_eq!(PushRule::parse(source), Err(expected), "{source}");
