@@ -11,6 +11,8 @@ pub mod codec;
 pub mod media;
 #[cfg(test)]
 mod noise;
+#[cfg(test)]
+mod states;
 pub mod tag;
 
 pub mod dtsc;

@@ -44,7 +44,7 @@ pub(super) fn converse_moving(input: &[u8], cut: usize) -> Told {
     told
 }
 
-fn moved(session: &Session) -> Session {
+pub(super) fn moved(session: &Session) -> Session {
     let mut bytes = Vec::new();
     session.export(&mut bytes);
     let moved = Session::import(&bytes).expect("what was exported is imported");
@@ -81,7 +81,7 @@ fn feed(session: &mut Session, mut input: &[u8], told: &mut Told) {
 }
 
 /// Drains the session; `true` if a request waits.
-fn drain(session: &mut Session, told: &mut Told) -> bool {
+pub(super) fn drain(session: &mut Session, told: &mut Told) -> bool {
     loop {
         match session.poll_output() {
             Some(Output::Transmit(bytes)) => {
@@ -103,7 +103,7 @@ fn drain(session: &mut Session, told: &mut Told) -> bool {
     }
 }
 
-fn answer(session: &mut Session) {
+pub(super) fn answer(session: &mut Session) {
     let request = session.request().expect("the caller saw one");
     match (request.method(), request.path()) {
         (Method::Options, _) => session.respond_options(1, "GET, HEAD, OPTIONS"),

@@ -13,6 +13,9 @@ pub const CHUNK_BYTES_MAX: u32 = 0x00FF_FFFF;
 /// Chunk streams of one peer, 24 bytes each. Encoders use two to eight; one per track with many tracks stays below.
 pub const CHUNK_STREAMS_MAX: usize = 64;
 
+/// What an imported session may say that it has received: 100 Gb/s for eleven years. Counting goes on from there.
+pub const RECEIVED_BYTES_MAX: u64 = 1 << 62;
+
 /// Messages that are under way at once, on as many chunk streams. Encoders interleave two, with control three.
 pub const ASSEMBLIES_MAX: usize = 16;
 

@@ -1,6 +1,8 @@
 use super::super::fuzz::{CASES, Case, Told, converse};
 use super::*;
 
+mod moves;
+
 fn sent_text(told: &Told) -> String {
     String::from_utf8_lossy(&told.sent).into_owned()
 }

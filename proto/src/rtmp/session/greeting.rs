@@ -9,11 +9,11 @@ use super::Outbox;
 pub(super) struct Greeting {
     seed: u64,
     deadline_ms: u64,
-    stage: Stage,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// What came of C0 and C1.
     Hello(Vec<u8>),
     /// Bytes of C2 that came.

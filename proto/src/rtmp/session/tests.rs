@@ -10,6 +10,7 @@ use crate::tag::MessageKind;
 use crate::tag::amf0::Value;
 
 mod hostile;
+mod moves;
 mod whole;
 
 pub(in super::super) use whole::dialogues;

@@ -16,7 +16,7 @@ use super::super::error::Error;
 use super::super::error::ImportError;
 use super::super::limits::{
     ASSEMBLIES_MAX, ASSEMBLY_BYTES_FIRST, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, CHUNK_STREAMS_MAX,
-    REASSEMBLY_BYTES_MAX, SPARES_MAX,
+    REASSEMBLY_BYTES_MAX, RECEIVED_BYTES_MAX, SPARES_MAX,
 };
 use super::super::snapshot::{Import, Snapshot};
 use super::message::bytes_max;
@@ -490,6 +490,7 @@ impl Reader {
         reader.chunk_bytes = input.u32()?;
         input.require((1..=CHUNK_BYTES_MAX).contains(&reader.chunk_bytes))?;
         reader.taken = input.u64()?;
+        input.require(reader.taken <= RECEIVED_BYTES_MAX)?;
         let pending = input.bytes(HEADER_BYTES_MAX)?;
         reader.pending.append(pending);
         reader.cut = input.u32()?;

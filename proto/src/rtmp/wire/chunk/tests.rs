@@ -21,6 +21,18 @@ fn read_all(reader: &mut Reader, input: &[u8]) -> Result<Vec<Got>, Error> {
     }
 }
 
+impl Reader {
+    /// Where the next byte stands.
+    pub(in crate::rtmp) fn place(&self) -> &'static str {
+        match (self.current, self.pending.len, self.bodies.as_ref()) {
+            (Some(_), ..) => "in a chunk's payload",
+            (None, 1.., _) => "in a chunk's header",
+            (None, 0, Some(bodies)) if !bodies.assemblies.is_empty() => "between two chunks of a message",
+            (None, 0, _) => "between messages",
+        }
+    }
+}
+
 /// A case is read whole, byte by byte, and exported and imported at every byte: always the same.
 pub(crate) fn check(input: &[u8], expected: Result<Vec<Got>, Error>) {
     assert_eq!(read_all(&mut Reader::new(0), input), expected, "whole");
