@@ -193,6 +193,24 @@ fn a_join_point_comes_with_its_own_header() {
 }
 
 #[test]
+fn who_sees_the_head_finds_its_records() {
+    in_every_order(|| {
+        let (mut writer, feed) = feed(1, CONFIG);
+        let shard = thread::spawn({
+            let feed = Arc::clone(&feed);
+            move || {
+                if feed.head() > 0 {
+                    let record = feed.record_at(0).expect("a published record is in the index");
+                    assert_eq!((record.start, record.end), (0, 8));
+                }
+            }
+        });
+        append_headed(&mut writer, 0);
+        shard.join().unwrap();
+    });
+}
+
+#[test]
 fn who_sees_a_join_point_sees_its_record() {
     in_every_order(|| {
         let (mut writer, feed) = feed(1, CONFIG);

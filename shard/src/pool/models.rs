@@ -218,7 +218,7 @@ fn a_block_has_one_owner_and_its_writes_are_in_order() {
     });
 }
 
-/// One gives back what was sent while two punch.
+/// One gives back what was sent, and takes it again, while two punch.
 #[test]
 fn a_block_is_punched_once() {
     in_every_order(|| {
@@ -233,6 +233,10 @@ fn a_block_is_punched_once() {
         pool.mark_sendfile(block);
         pool.memory().copy_in(pool.offset_of(block), &[5; BLOCK_BYTES]);
         pool.free(block, Dirty::Plain);
+        if let Some(block) = pool.allocate(&mut pool.hint()) {
+            pool.memory().copy_in(pool.offset_of(block), &[6; BLOCK_BYTES]);
+            pool.free(block, Dirty::Plain);
+        }
         let punched: usize = punchers.into_iter().map(|puncher| puncher.join().unwrap()).sum();
         assert_eq!(punched + pool.punch_pending(1).unwrap(), 1);
         assert_eq!(
