@@ -85,15 +85,18 @@ impl Own {
     }
 }
 
-/// Seals what one connection sends: the seam for TLS, HTTP/2 and WebSocket (DESIGN.md 4.3, "Wrap").
-pub trait Seal {
+/// Seals what one connection sends: the seam for TLS, HTTP/2 and WebSocket (DESIGN.md 4.3, "Wrap"). It moves with its
+/// connection.
+pub trait Seal: Send {
     /// Appends the sealed form of `plain` (at most 16 KiB) to `out`.
     fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>);
 }
 
 /// How a connection's bytes reach the socket.
+#[derive(Default)]
 pub(crate) enum Wrap {
     /// Feed bytes by reference.
+    #[default]
     Plain,
     /// One sealed buffer at a time.
     Sealed(Box<Sealed>),

@@ -100,6 +100,16 @@ pub struct Detached<S = OwnedFd> {
     pub socket: S,
     /// Session bytes that its socket has not taken yet.
     pub unsent: Vec<u8>,
+    /// Its seal, with what is sealed and not sent.
+    pub(crate) wrap: Wrap,
+}
+
+/// A socket that has sent nothing yet.
+impl<S> From<S> for Detached<S> {
+    fn from(socket: S) -> Detached<S> {
+        let (unsent, wrap) = (Vec::new(), Wrap::Plain);
+        Detached { socket, unsent, wrap }
+    }
 }
 
 /// A feed as this shard knows it; stale once [`Core::close_feed`] was called.
@@ -346,6 +356,7 @@ impl<M, K: Kernel> Core<M, K> {
         let rest = detached.unsent.len();
         if let Some(connection) = self.connections.get_mut(id) {
             (connection.own.bytes, connection.own.rest) = (detached.unsent, rest);
+            connection.wrap = detached.wrap;
             self.fanout.rest_bytes += rest;
         }
         self.make_urgent(id);
@@ -434,13 +445,15 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     pub(crate) fn detached(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let unsent = connection.own.unsent().to_vec();
+        let wrap = std::mem::take(&mut connection.wrap);
         // The descriptor itself, not another one of it: there may be none left.
         if let Some(socket) = self.remove(id) {
-            self.events.push_back(Event::Detached(id, Detached { socket, unsent }));
+            let detached = Detached { socket, unsent, wrap };
+            self.events.push_back(Event::Detached(id, detached));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Beginnings and ends: viewers that come before the first join point, after the last record, or with empty headers.
 
-use penstock_shard::core::{Detached, End};
+use penstock_shard::core::End;
 use penstock_shard::fanout::Class;
 use penstock_shard::feed::{Config, Headers, Record};
 
@@ -81,8 +81,7 @@ fn empty_headers_are_no_sends(sealed: bool) {
     let mut client = Client::new(stream);
     client.key = sealed.then(|| XorKey::new(5));
     world.run(0, move |stage, core| {
-        let unsent = Vec::new();
-        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
+        let conn = core.adopt(fd.into()).unwrap();
         if sealed {
             core.seal(conn, Box::new(XorKey::new(5)));
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use penstock_shard::core::{Detached, End};
+use penstock_shard::core::End;
 use penstock_shard::fanout::Class;
 use penstock_shard::limits;
 use penstock_shard::mesh::{Mesh, ShardId};
@@ -18,7 +18,7 @@ use socket2::SockRef;
 
 use crate::slow::connected_pair;
 use crate::viewers::KEEPS_ALL;
-use crate::wire::{Client, Kind, append, piece};
+use crate::wire::{Client, Kind, XorKey, append, piece, wraps};
 use crate::world::{Fact, PATIENCE, Run, Stage, World};
 
 #[test]
@@ -75,8 +75,7 @@ fn a_place_is_not_taken_before_the_end_there_was_told() {
     let (fd, _second) = connected_pair(16 * 1024);
     let second = world.run(0, move |_, core| {
         core.abort(first);
-        let unsent = Vec::new();
-        core.adopt(Detached { socket: fd, unsent }).unwrap()
+        core.adopt(fd.into()).unwrap()
     });
     assert_ne!(first.index(), second.index());
     assert_eq!(world.await_ended(0), (first, End::Aborted));
@@ -127,8 +126,7 @@ fn a_peer_that_resets_in_the_middle_of_a_send_harms_nobody() {
     for number in 0..30 {
         let (fd, stream) = connected_pair(16 * 1024);
         let conn = world.run(0, move |stage, core| {
-            let unsent = Vec::new();
-            let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
+            let conn = core.adopt(fd.into()).unwrap();
             core.join(conn, stage.feed.unwrap());
             conn
         });
@@ -151,8 +149,7 @@ fn finish_takes_no_longer_than_its_deadline() {
     let (idle, idle_stream) = connected_pair(16 * 1024);
     let (deaf, idle) = world.run(0, move |_, core| {
         let conns = [deaf, idle].map(|fd| {
-            let unsent = Vec::new();
-            let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
+            let conn = core.adopt(fd.into()).unwrap();
             core.set_deadline(conn, Some(core.now() + 20_000_000));
             conn
         });
@@ -218,17 +215,25 @@ fn abort_resets() {
 /// It says its request and ends its sending side, as `nc -N` does; the answer is larger than its socket takes at once.
 #[test]
 fn a_peer_that_has_ended_its_side_still_reads_the_whole_answer() {
+    wraps().into_iter().for_each(a_peer_has_ended_its_side);
+}
+
+fn a_peer_has_ended_its_side(seal: Option<XorKey>) {
     let world = World::new(1);
     let (fd, stream) = connected_pair(16 * 1024);
+    let key = seal.clone();
     world.run(0, move |stage, core| {
         stage.on_received = Some(Box::new(|core, conn, _| {
             core.send(conn, &piece(Kind::Ping, 9, 250_000));
             core.finish(conn);
         }));
-        let unsent = Vec::new();
-        core.adopt(Detached { socket: fd, unsent }).unwrap();
+        let conn = core.adopt(fd.into()).unwrap();
+        if let Some(seal) = key {
+            core.seal(conn, Box::new(seal));
+        }
     });
     let mut client = Client::new(stream);
+    client.key = seal;
     client.stream.write_all(b"request").unwrap();
     client.stream.shutdown(Shutdown::Write).unwrap();
     // The answer has filled the socket before any of it is read.

@@ -10,3 +10,4 @@ mod slow;
 mod viewers;
 mod wire;
 mod world;
+mod wraps;

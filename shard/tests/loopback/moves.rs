@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use penstock_shard::core::{Detached, End};
 use penstock_shard::fanout::Class;
 
-use crate::slow::connected_pair;
+use crate::slow::{connected_pair, narrow_viewer};
 use crate::viewers::KEEPS_ALL;
-use crate::wire::{Client, Kind, append, piece};
+use crate::wire::{Client, Kind, XorKey, append, piece, wraps};
 use crate::world::{Fact, World};
 
 const HOPS: u64 = 24;
@@ -16,6 +16,10 @@ const HOPS: u64 = 24;
 /// The peer sends numbers all the time, and reads nothing until the end.
 #[test]
 fn a_connection_that_moves_loses_no_byte_either_way() {
+    wraps().into_iter().for_each(a_connection_moves);
+}
+
+fn a_connection_moves(seal: Option<XorKey>) {
     let world = World::new(2);
     let arrived = Arc::new(Mutex::new(Vec::new()));
     for shard in 0..2 {
@@ -39,14 +43,18 @@ fn a_connection_that_moves_loses_no_byte_either_way() {
         sending.shutdown(std::net::Shutdown::Write).unwrap();
         number
     });
-    let unsent = Vec::new();
-    let mut moving = Detached { socket: fd, unsent };
+    let mut moving = Detached::from(fd);
     let mut carried = 0;
     for hop in 0..HOPS {
         let shard = (hop % 2) as usize;
         let before = arrived.lock().unwrap().len();
+        // From the first shard on it is sealed, wherever it goes.
+        let first_seal = seal.clone().filter(|_| hop == 0);
         let conn = world.run(shard, move |_, core| {
             let conn = core.adopt(moving).unwrap();
+            if let Some(seal) = first_seal {
+                core.seal(conn, Box::new(seal));
+            }
             core.send(conn, &piece(Kind::Ping, hop, 10_000));
             conn
         });
@@ -64,6 +72,7 @@ fn a_connection_that_moves_loses_no_byte_either_way() {
     assert!(carried > 0, "unsent bytes moved with it");
     let conn = world.run(0, move |_, core| core.adopt(moving).unwrap());
     let mut client = Client::new(stream);
+    client.key = seal;
     client.read_until(|seen| seen.pings.len() as u64 == HOPS);
     stop.send(()).unwrap();
     assert_eq!(client.seen.pings, (0..HOPS).collect::<Vec<_>>());
@@ -79,15 +88,13 @@ fn a_connection_that_moves_loses_no_byte_either_way() {
 /// The rest of a record is the feed's, not an answer that the peer made us give.
 #[test]
 fn a_viewer_that_leaves_inside_a_large_record_can_still_be_answered() {
+    wraps().into_iter().for_each(a_viewer_leaves_inside_a_large_record);
+}
+
+fn a_viewer_leaves_inside_a_large_record(seal: Option<XorKey>) {
     let world = World::new(1);
     world.feed(KEEPS_ALL, Class::Interactive);
-    let (fd, stream) = connected_pair(16 * 1024);
-    let conn = world.run(0, move |stage, core| {
-        let unsent = Vec::new();
-        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
-        core.join(conn, stage.feed.unwrap());
-        conn
-    });
+    let (conn, mut client) = narrow_viewer(&world, 16 * 1024, seal);
     world.write(|writer| append(writer, 0, 1_500_000, 1));
     world.await_on(0, move |_, core| {
         !core.is_on_boundary(conn) && core.bytes_sent(conn) > 1000
@@ -108,20 +115,26 @@ fn a_viewer_that_leaves_inside_a_large_record_can_still_be_answered() {
         core.send(conn, &piece(Kind::Ping, 8, 100));
         core.finish(conn);
     });
-    let mut client = Client::new(stream);
     let seen = client.read_to_end();
     assert_eq!((seen.last, &seen.pings[..]), (Some(0), &[7, 8][..]));
+    assert_eq!(seen.behind, [Some(0); 2]);
     drop(client);
     assert_eq!(world.await_ended(0).1, End::Finished);
 }
 
 #[test]
 fn a_peer_that_makes_us_answer_and_does_not_read_is_closed() {
+    wraps().into_iter().for_each(a_peer_makes_us_answer);
+}
+
+fn a_peer_makes_us_answer(seal: Option<XorKey>) {
     let world = World::new(1);
     let (fd, _stream) = connected_pair(16 * 1024);
     let answers = world.run(0, move |_, core| {
-        let unsent = Vec::new();
-        let conn = core.adopt(Detached { socket: fd, unsent }).unwrap();
+        let conn = core.adopt(fd.into()).unwrap();
+        if let Some(seal) = seal {
+            core.seal(conn, Box::new(seal));
+        }
         (0..10_000).find(|_| {
             core.send(conn, &[0; 1000]);
             core.peer(conn).is_none()
