@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use penstock_shard::core::End;
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Core, End};
 use penstock_shard::fanout::Class;
 use penstock_shard::limits;
 use penstock_shard::mesh::{Mesh, ShardId};
@@ -278,4 +279,77 @@ fn a_shard_that_panics_is_known_to_have_ended() {
         std::thread::yield_now();
     }
     assert!(thread.join().is_err());
+}
+
+/// A registered file keeps its socket open until its slot is empty and what was armed on it has been cancelled: nothing
+/// pokes the shard here, so an end that waits for something else is not seen.
+#[test]
+fn every_end_is_seen_within_a_turn() {
+    type Act = fn(&mut Core<Run>, ConnId);
+    let acts: [(&str, Act, Sees); 6] = [
+        ("finished", |core, conn| core.finish(conn), Sees::End),
+        (
+            "finished behind an answer",
+            |core, conn| {
+                core.send(conn, &piece(Kind::Ping, 1, 100));
+                core.finish(conn);
+            },
+            Sees::End,
+        ),
+        ("aborted", |core, conn| core.abort(conn), Sees::Reset),
+        (
+            "aborted before its answer went out",
+            |core, conn| {
+                core.send(conn, &piece(Kind::Ping, 1, 100));
+                core.abort(conn);
+            },
+            Sees::Reset,
+        ),
+        (
+            "answering too much",
+            |core, conn| core.send(conn, &vec![0; 300_000]),
+            Sees::Reset,
+        ),
+        ("panicked", |core, conn| core.panicked(conn), Sees::Reset),
+    ];
+    let world = World::new(1);
+    world.feed(KEEPS_ALL, Class::Buffered);
+    world.write(|writer| append(writer, 0, 1000, 1));
+    for (name, act, sees) in acts {
+        let mut client = Client::new(world.connect(0));
+        let conn = world.await_accepted(0);
+        client.read_until(|seen| seen.last == Some(0));
+        world.run(0, move |_, core| act(core, conn));
+        let begun = Instant::now();
+        let mut bytes = [0; 4096];
+        let end = loop {
+            match client.stream.read(&mut bytes) {
+                Ok(0) => break Sees::End,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break Sees::Reset,
+                Err(error) => panic!("{name}: {error} after {:?}", begun.elapsed()),
+            }
+        };
+        // The longest pause between two turns.
+        assert!(
+            begun.elapsed() < Duration::from_millis(500),
+            "{name}: {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(end, sees, "{name}");
+    }
+    // The peer's own end is answered by ours.
+    let mut client = Client::new(world.connect(0));
+    world.await_accepted(0);
+    client.read_until(|seen| seen.last == Some(0));
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    let begun = Instant::now();
+    client.read_to_end();
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sees {
+    End,
+    Reset,
 }
