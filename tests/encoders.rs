@@ -317,7 +317,7 @@ fn ffmpeg_with_a_timecode_track() {
         .args(["-hide_banner", "-v", "error", "-y", "-i"])
         .arg(clip.file());
     command
-        .args(["-c", "copy", "-t", "3", "-timecode", "01:00:00:00"])
+        .args(["-c", "copy", "-t", "4", "-timecode", "01:00:00:00"])
         .arg(&file);
     process::run("ffmpeg (adding a timecode)", &mut command, Duration::from_secs(20));
     let server = Server::start(&server::config(2));
