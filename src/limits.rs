@@ -62,6 +62,10 @@ pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// And for each shard: its listeners, its ring, the executor's three, their wake-ups.
 pub const DESCRIPTORS_PER_SHARD: u64 = 16;
 
+/// A viewer that has ended its sending side and takes nothing for so long is gone: it may have closed while the stream
+/// had nothing to send, and only a send tells.
+pub const HALF_CLOSED_MICROS: u64 = 10_000_000;
+
 /// Between two names in the log that were asked for with characters that names do not have: a scanner asks for many.
 pub const NAMES_LOGGED_MICROS: u64 = 1_000_000;
 

@@ -326,6 +326,11 @@ impl<M, K: Kernel> Core<M, K> {
         self.end(id, End::Aborted);
     }
 
+    /// Ends a connection whose peer is gone. `ended` follows.
+    pub fn peer_ended(&mut self, id: ConnId) {
+        self.end(id, End::Peer);
+    }
+
     /// The appliance's code for `id` panicked: the connection ends now, and is counted. `ended` follows if it is still there.
     pub fn panicked(&mut self, id: ConnId) {
         self.counters.connections_panicked.add(1);

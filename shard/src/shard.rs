@@ -27,6 +27,11 @@ pub trait App<K: Kernel = Uring>: Sized {
     fn accepted(&mut self, core: &mut Core<Self::Message, K>, tag: u32, conn: ConnId, peer: SocketAddr);
     /// The peer sent `bytes`; they are gone after the call.
     fn received(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, bytes: &[u8]);
+    /// The peer ends its sending side. It may still read what it is sent (`shutdown(SHUT_WR)`), or be gone altogether:
+    /// then the next send tells. Ends the connection where the appliance does not say otherwise.
+    fn half_closed(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId) {
+        core.peer_ended(conn);
+    }
     /// `conn` exists no more.
     fn ended(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, why: End);
     /// The feed that `conn` watched has ended and everything of it is sent; the connection has no feed any more.
@@ -308,6 +313,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             // A peer may end its side with its request; what is queued for it is still sent, within the deadline.
             0 if life == Life::Flushing => {}
             0 if life == Life::Draining => self.core.end(id, End::Finished),
+            0 if life == Life::Open => self.app.half_closed(&mut self.core, id),
             0 => self.core.end(id, End::Peer),
             error if error == -libc::ENOBUFS => {
                 self.core.counters.receive_buffers_short.add(1);

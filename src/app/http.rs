@@ -25,6 +25,14 @@ pub(super) struct HttpPeer {
     /// Input that the session has not taken, because a request waits for its answer.
     pending: Vec<u8>,
     state: State,
+    /// The peer has ended its sending side: what it asked is answered, and nothing more can come.
+    half_closed: Option<HalfClosed>,
+}
+
+/// What its socket had taken when it was last looked at.
+#[derive(Debug, Clone, Copy)]
+struct HalfClosed {
+    bytes_sent: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +59,7 @@ impl HttpPeer {
             session,
             pending: Vec::new(),
             state: State::Idle,
+            half_closed: None,
         };
         peer.set_deadline(core, conn);
         peer
@@ -76,6 +85,7 @@ impl HttpPeer {
     fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.state {
             State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
+            State::Watching { .. } if self.half_closed.is_some() => Some(core.now() + limits::HALF_CLOSED_MICROS),
             _ => self.session.poll_timeout().map(|millis| millis * 1000),
         };
         core.set_deadline(conn, at);
@@ -143,7 +153,23 @@ impl<K: Kernel> App<K> {
             }
         }
         peer.pending.extend_from_slice(bytes);
-        peer.set_deadline(core, conn);
+        self.http_rest(core, conn, peer);
+    }
+
+    /// The peer ends its sending side (`nc -N`). As nginx does, what it asked is answered and a viewer is sent
+    /// the stream; one that is gone is noticed by the next send.
+    pub(super) fn http_half_closed(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer) {
+        let bytes_sent = core.bytes_sent(conn);
+        peer.half_closed = Some(HalfClosed { bytes_sent });
+        self.http_rest(core, conn, peer);
+    }
+
+    /// Waits for what comes next; where nothing can come, the connection ends behind what is queued.
+    fn http_rest(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer) {
+        match peer.state {
+            State::Idle if peer.half_closed.is_some() => core.finish(conn),
+            _ => peer.set_deadline(core, conn),
+        }
     }
 
     /// Sends what the session has to say and serves its requests until it has none; whether one was answered.
@@ -348,6 +374,12 @@ impl<K: Kernel> App<K> {
                 },
                 &why,
             );
+        } else if let (State::Watching { .. }, Some(seen)) = (&peer.state, &mut peer.half_closed) {
+            let bytes_sent = core.bytes_sent(conn);
+            if bytes_sent == seen.bytes_sent {
+                return core.peer_ended(conn);
+            }
+            seen.bytes_sent = bytes_sent;
         } else {
             peer.session.handle_timeout(core.now() / 1000);
         }

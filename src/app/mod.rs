@@ -266,6 +266,14 @@ impl<K: Kernel> shard::App<K> for App<K> {
         });
     }
 
+    fn half_closed(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
+        self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
+            Session::Http(session) => app.http_half_closed(core, conn, session),
+            // A publisher has ended its stream, and a player speaks as long as it plays.
+            Session::Rtmp(_) => core.peer_ended(conn),
+        });
+    }
+
     fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
         self.peer_ended(core, conn, why);
         self.stop_if_empty(core);

@@ -98,6 +98,12 @@ impl Wire {
         self.send((text + "\r\n").as_bytes());
     }
 
+    /// Ends the sending side, as `nc -N` does behind its request.
+    pub fn half_close(&mut self) {
+        let ended = self.stream.shutdown(std::net::Shutdown::Write);
+        ended.unwrap_or_else(|error| panic!("shutdown: {error}"));
+    }
+
     /// Reads one answer: its head, and its body when a length says where it ends.
     pub fn answer(&mut self, method: &str) -> Answer {
         self.try_answer(method)
