@@ -19,7 +19,7 @@ use support::compare::{self, JOINED, WHOLE};
 use support::flv::{self, AUDIO, SCRIPT, Tag, VIDEO};
 use support::librtmp::{self, Obs};
 use support::multitrack::{self, Part};
-use support::normal::{Frame, Kind, Recording};
+use support::normal::{Kind, Recording};
 use support::publish::{Times, gstreamer_push, push};
 use support::raw::Raw;
 use support::rtmp::Publisher;
