@@ -484,6 +484,13 @@ fn some_encoders_with_an_empty_configuration() {
     link.send(&meant[head..], PACE, |tag, out| obs.tag(tag, out));
     link.close();
     audience.finish().assert_saw(&meant);
+    let frames = meant
+        .iter()
+        .filter(|tag| tag.is_frame(AUDIO) || tag.is_frame(VIDEO))
+        .count();
+    let counters = server.counters();
+    // The sound that came too early is in no track, and nothing was made of the empty configuration.
+    assert_eq!((counters["frames_in"], counters["breaks"]), (frames as u64, 0));
 }
 
 /// Pictures are to be shown up to 120 ms before they are decoded. What can be said is said (FLV, RTMP); where a stamp
