@@ -14,12 +14,16 @@ const page_html = `<!doctype html><meta charset="utf-8"><title>play</title>
 <video muted playsinline></video><p></p><script src="/mpegts.js"></script><script>
 const [kind, url] = [new URLSearchParams(location.search).get('kind'), new URLSearchParams(location.search).get('url')];
 const video = document.querySelector('video');
-window.seen = { errors: [], first: null };
+window.seen = { errors: [], first: null, start: null };
+const begin = performance.now();
 const fail = (what) => window.seen.errors.push(String(what));
 addEventListener('error', (event) => fail(event.message));
 video.addEventListener('error', () => fail('video element: ' + video.error.code + ' ' + video.error.message));
 video.addEventListener('timeupdate', () => {
-  if (window.seen.first === null && video.currentTime > 0) window.seen.first = video.currentTime;
+  if (window.seen.first === null && !video.paused && video.currentTime > 0 && video.readyState > 2) {
+    window.seen.first = video.currentTime;
+    window.seen.start = Math.round(performance.now() - begin);
+  }
   document.querySelector('p').textContent = kind + ' ' + video.currentTime.toFixed(2);
 });
 if (kind === 'mp4') {
@@ -53,9 +57,10 @@ async function watch(play) {
   const kind = play.slice(0, play.indexOf('='));
   const url = play.slice(kind.length + 1);
   const page = await browser.newPage({ viewport: { width: 640, height: 400 } });
-  await page.goto(`${origin}/?kind=${kind}&url=${encodeURIComponent(url)}`);
+  // A page counts as loaded when its video has its first picture, which is what is to be seen below.
+  await page.goto(`${origin}/?kind=${kind}&url=${encodeURIComponent(url)}`, { waitUntil: 'commit' });
   const enough = (seconds) => {
-    const { errors, first } = window.seen;
+    const { errors, first } = window.seen ?? { errors: [], first: null };
     const video = document.querySelector('video');
     return errors.length > 0 || (first !== null && video.currentTime - first >= seconds);
   };
@@ -64,7 +69,8 @@ async function watch(play) {
   const seen = await page.evaluate(() => {
     const video = document.querySelector('video');
     const advanced = window.seen.first === null ? 0 : video.currentTime - window.seen.first;
-    return { advanced, decoded: video.getVideoPlaybackQuality().totalVideoFrames, errors: window.seen.errors };
+    const { errors, start } = window.seen;
+    return { start, advanced, decoded: video.getVideoPlaybackQuality().totalVideoFrames, errors };
   });
   await page.screenshot({ path: join(artifacts, `chromium-${kind}.png`) });
   return { kind, ...seen };

@@ -31,6 +31,15 @@ impl Tag {
         }
     }
 
+    /// Presentation minus decode time of a video frame, ms.
+    pub fn composition(&self) -> i32 {
+        i32::from_be_bytes([self.body[2], self.body[3], self.body[4], 0]) >> 8
+    }
+
+    pub fn set_composition(&mut self, millis: i32) {
+        self.body[2..5].copy_from_slice(&millis.to_be_bytes()[1..]);
+    }
+
     /// The NAL units of a video frame.
     pub fn nals(&self) -> Vec<Vec<u8>> {
         let mut rest = &self.body[5..];
@@ -50,6 +59,15 @@ impl Tag {
             self.body.extend_from_slice(nal);
         }
     }
+}
+
+/// The same tags at other times: `start` is added, and wraps.
+pub fn shifted(tags: &[Tag], start: u32) -> Vec<Tag> {
+    let shift = |tag: &Tag| Tag {
+        time: tag.time.wrapping_add(start),
+        ..tag.clone()
+    };
+    tags.iter().map(shift).collect()
 }
 
 /// The tags of a whole file.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -114,8 +114,9 @@ pub fn gstreamer_frames(process: &Process) -> usize {
         .count()
 }
 
-/// VLC without a screen, as an ordinary user, for some seconds; every tenth decoded picture becomes a file in the directory given back.
-pub fn vlc(url: &str, seconds: u32) -> (Process, PathBuf) {
+/// VLC without a screen, as an ordinary user; every tenth decoded picture becomes a file in the directory given back.
+/// It plays until it is ended: its `--run-time` counts from a stream time of zero.
+pub fn vlc(url: &str) -> (Process, PathBuf) {
     let pictures = super::scratch("vlc");
     let mut command = as_nobody(Path::new("/usr/bin/cvlc"));
     command.args([
@@ -146,18 +147,57 @@ pub fn vlc(url: &str, seconds: u32) -> (Process, PathBuf) {
         "--scene-prefix",
         "p",
     ]);
-    command
-        .arg("--scene-path")
-        .arg(&pictures)
-        .args(["--run-time", &seconds.to_string(), "--play-and-exit"]);
+    command.arg("--scene-path").arg(&pictures).arg("--play-and-exit");
     command.args([url, "vlc://quit"]);
     (Process::start("cvlc", &mut command), pictures)
+}
+
+/// Waits until VLC has made `count` pictures, and ends it.
+pub fn vlc_pictures(vlc: &Process, pictures: &Path, count: usize, within: Duration) {
+    let deadline = Instant::now() + within;
+    loop {
+        let made = std::fs::read_dir(pictures).expect("scratch is ours").count();
+        if made >= count {
+            break;
+        }
+        let ended = vlc.try_exit(Duration::from_millis(100));
+        assert_eq!(ended, None, "VLC ended after {made} pictures\n{}", vlc.said());
+        assert!(
+            Instant::now() < deadline,
+            "VLC made {made} pictures of {count} within {within:?}\n{}",
+            vlc.said()
+        );
+    }
+    vlc.signal("TERM");
+    vlc.wait_exit(within);
+    std::fs::remove_dir_all(pictures).expect("scratch is ours");
+}
+
+/// ffmpeg decoding a stream for some seconds of it; each decoded picture or sound is a line.
+pub fn ffmpeg_decode(url: &str, seconds: u32) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-nostats", "-v", "error", "-rw_timeout", "15000000"]);
+    command.args(["-i", url, "-map", "0:v", "-map", "0:a", "-t", &seconds.to_string()]);
+    command.args(["-f", "framecrc", "-"]);
+    Process::start(&format!("ffmpeg ({url})"), &mut command)
+}
+
+/// Decoded pictures and sounds of an `ffmpeg_decode`.
+pub fn ffmpeg_frames(process: &Process) -> (usize, usize) {
+    let lines = process.lines();
+    let of = |track: &str| {
+        let is_frame = |(from, line): &&(From, String)| *from == From::Stdout && line.starts_with(track);
+        lines.iter().filter(is_frame).count()
+    };
+    (of("0,"), of("1,"))
 }
 
 /// What a page in Chromium saw of one stream.
 #[derive(Debug)]
 pub struct PagePlay {
     pub kind: String,
+    /// From the moment the player was given its URL until its clock ran.
+    pub start_millis: u64,
     pub advanced_seconds: f64,
     pub decoded_frames: u64,
     pub errors: Vec<String>,
@@ -186,6 +226,7 @@ pub fn chromium(plays: &[(&str, String)], seconds: u32) -> Vec<PagePlay> {
         .iter()
         .map(|page| PagePlay {
             kind: page["kind"].as_str().expect("a page has a kind").to_string(),
+            start_millis: page["start"].as_u64().unwrap_or(u64::MAX),
             advanced_seconds: page["advanced"].as_f64().expect("a number of seconds"),
             decoded_frames: page["decoded"].as_u64().expect("a count"),
             errors: page["errors"]

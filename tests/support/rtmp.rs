@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use penstock_proto::rtmp::wire::command::Command;
 use penstock_proto::tag::MessageKind;
 use penstock_proto::tag::amf0::Value;
 
-use super::flv::{AUDIO, SCRIPT, Tag, VIDEO};
+use super::flv::{AUDIO, SCRIPT, Tag, VIDEO, shifted};
 use super::wire::{self, PATIENCE, Progress};
 
 /// No test's stream is longer.
@@ -179,7 +180,9 @@ impl Publisher {
         let mut out = Vec::new();
         for tag in tags {
             let (since, first) = *self.clock.get_or_insert((Instant::now(), tag.time));
-            let due = since + Duration::from_millis(u64::from(tag.time.saturating_sub(first))) / self.pace;
+            // Times wrap, and may fall.
+            let ahead = u64::try_from(tag.time.wrapping_sub(first) as i32).unwrap_or(0);
+            let due = since + Duration::from_millis(ahead) / self.pace;
             while Instant::now() < due && !self.link.closed {
                 self.link.listen(due);
             }
@@ -324,5 +327,44 @@ impl Link {
         let told = codes.iter().any(|code| code == "NetStream.Play.UnpublishNotify");
         assert!(told, "the end was not announced, only {codes:?}");
         link.tags
+    }
+}
+
+/// A publisher that goes on until it is dropped, in a thread of its own: one clip over and over, at its own pace.
+pub struct Endless {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Endless {
+    /// Gives back when the server has taken the publisher. The clip's time zero is sent as `start`.
+    pub fn start(to: SocketAddr, name: &str, clip: Vec<Tag>, clip_millis: u32, start: u32) -> Endless {
+        let mut publisher = Publisher::start(to, name, 1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for round in 0_u32.. {
+                for tag in shifted(&clip, start.wrapping_add(round * clip_millis)) {
+                    if stopped.load(Ordering::Relaxed) || publisher.link.closed {
+                        return;
+                    }
+                    publisher.send(&[tag]);
+                }
+            }
+        });
+        Endless {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A test that fails drops this while it unwinds.
+            let _ = thread.join();
+        }
     }
 }
