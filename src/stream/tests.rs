@@ -786,3 +786,5 @@ fn a_publisher_that_leaves_at_its_start_leaves_what_it_sent() {
     rig.stream.publisher_left(rig.now, &rig.counters);
     assert_eq!((rig.stream.is_running(), rig.ring(Kind::Video).len()), (true, 1));
 }
+
+mod long;

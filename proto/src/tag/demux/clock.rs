@@ -219,6 +219,8 @@ fn near(delta: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Letters are kinds, `!` marks an expected jump.
@@ -328,6 +330,95 @@ mod tests {
         assert_eq!(early.dts, ahead.dts + 1);
         clock.restart();
         assert_eq!(clock.tick(early.dts + 50, 1024, 48_000).dts, early.dts + 50);
+    }
+
+    /// An encoder whose sample clock is off by so many millionths, for an hour: what it stamps is `frame` samples of its
+    /// own later, and the stamps are whole milliseconds.
+    #[test]
+    fn a_drifting_encoder_is_followed() {
+        const RATE: i64 = 48_000;
+        const FRAME: i64 = 1024;
+        for millionths in [-10_000, -1_000, -100, 0, 100, 1_000, 10_000] {
+            let mut clock = AudioClock::default();
+            let (mut moves, mut last) = (0, i64::MIN);
+            for frame in 0..3600 * RATE / FRAME {
+                let stamp = frame * FRAME * (1_000_000 + millionths) / (RATE * 1000);
+                let wanted = ticks(stamp, 0, RATE as u32);
+                let time = clock.tick(wanted, FRAME as u32, RATE as u32);
+                assert!(time.dts > last, "{millionths}");
+                let off = (time.dts - wanted).abs() * 1000 / RATE;
+                assert!(off <= AUDIO_DRIFT_MILLIS, "{millionths}: {off} ms off");
+                last = time.dts;
+                moves += i64::from(time.moved != 0);
+            }
+            // 3.6 s of drift are a thousandth of the hour.
+            let expected = 3_600_000 * i64::from(millionths).abs() / 1_000_000 / AUDIO_DRIFT_MILLIS;
+            // Time may not fall: what is set back goes back by a frame, and needs the next one sooner.
+            assert!((expected..=expected * 2 + 1).contains(&moves), "{millionths}: {moves}");
+        }
+    }
+
+    /// Two and more short frames that share a millisecond, and stamps that go back a little, count on.
+    #[test]
+    fn equal_and_backward_stamps_of_sound_count_on() {
+        let mut clock = AudioClock::default();
+        // 2.5 ms each.
+        for (frame, millis) in [0, 2, 5, 5, 10, 8, 15, 15, 15, 22, 3].into_iter().enumerate() {
+            let time = clock.tick(millis * 48, 120, 48_000);
+            assert_eq!(
+                time,
+                Time {
+                    dts: frame as i64 * 120,
+                    moved: 0
+                }
+            );
+        }
+    }
+
+    proptest! {
+        /// Jumps, jitter and wraps are told by distances alone: any start value gives the same, that much later.
+        #[test]
+        fn a_start_value_changes_nothing(
+            start in prop_oneof![any::<u32>(), Just(0), Just(u32::MAX - 500), Just(i32::MAX as u32 - 500)],
+            steps in proptest::collection::vec(
+                (any::<bool>(), prop_oneof![20 => 0u32..60, 2 => any::<u32>(), 2 => (u32::MAX - 4000)..=u32::MAX]),
+                1..80,
+            ),
+        ) {
+            let (mut here, mut there) = (StreamClock::default(), StreamClock::default());
+            let mut stamp = 0u32;
+            for (audio, step) in steps {
+                stamp = stamp.wrapping_add(step);
+                let place = |clock: &mut StreamClock, stamp: u32| {
+                    if audio { clock.place_audio(stamp) } else { clock.place_video(stamp) }
+                };
+                let zero = place(&mut here, stamp);
+                let late = place(&mut there, stamp.wrapping_add(start));
+                // The first stamp is the start value itself.
+                let first = i64::from(start);
+                prop_assert_eq!(late, Placed { millis: zero.millis + first, ..zero });
+            }
+        }
+
+        #[test]
+        fn sound_is_counted_or_as_stamped_and_never_falls(
+            stamps in proptest::collection::vec(-200i64..5000, 1..200),
+            samples in prop_oneof![Just(120u32), Just(960), Just(1024), Just(4608)],
+        ) {
+            let (mut clock, mut last) = (AudioClock::default(), None);
+            let drift_max = i64::from(samples).max(48 * AUDIO_DRIFT_MILLIS);
+            for stamp in stamps {
+                let wanted = stamp * 48;
+                let time = clock.tick(wanted, samples, 48_000);
+                prop_assert!(last.is_none_or(|last| time.dts > last));
+                let counted = last.map(|last| last + i64::from(samples));
+                let is_near = (time.dts - wanted).abs() <= drift_max;
+                let is_forced = last.is_some_and(|last| time.dts == last + 1);
+                prop_assert!(is_near || is_forced);
+                prop_assert_eq!(time.moved == 0, counted.is_none_or(|counted| counted == time.dts) || counted.is_none());
+                last = Some(time.dts);
+            }
+        }
     }
 
     #[test]
