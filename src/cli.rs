@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Protocol, Warning};
 use crate::names::StreamName;
-use crate::serve::{self, Server};
+use crate::serve::{self, PortTaken, Server};
 use crate::{build, counters, log};
 
 /// Live video delivery from one box to as many viewers as its NIC carries.
@@ -156,7 +156,11 @@ fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
     );
     let (config, _) = Config::parse(&text, "demo").map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     log::start().context("cannot start the log")?;
-    let mut server = Server::start(config).context("try --http-port 0 --rtmp-port 0 for any free ports")?;
+    let started = Server::start(config);
+    let mut server = started.map_err(|error| match error.is::<PortTaken>() {
+        true => anyhow::anyhow!("{error} (--http-port 0 --rtmp-port 0 takes any that are free)"),
+        false => error,
+    })?;
     let name = StreamName::sanitise("demo").context("the demo's name is legal")?.name;
     server.play_clip(&name)?;
     let port = |wanted| {

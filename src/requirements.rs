@@ -85,11 +85,16 @@ pub fn refused(error: &io::Error, facts: &Facts) -> String {
 }
 
 fn forbidden(error: &io::Error, facts: &Facts) -> String {
-    match facts.disabled {
-        Some(2..) => "io_uring is switched off on this machine: `sysctl -w kernel.io_uring_disabled=0`, and the same in /etc/sysctl.d to keep it".into(),
-        Some(1) if error.raw_os_error() != Some(ENOSYS) && !facts.filtered => "io_uring is for one group only on this machine: `sysctl -w kernel.io_uring_disabled=0`, or make kernel.io_uring_group a group of penstock's user".into(),
-        _ if facts.filtered => "a seccomp filter forbids io_uring: docker and podman need `--security-opt seccomp=unconfined` or a profile that allows io_uring_setup, io_uring_enter and io_uring_register; a systemd unit needs `SystemCallFilter=io_uring_setup io_uring_enter io_uring_register`".into(),
-        _ if error.raw_os_error() == Some(ENOSYS) => format!("Linux {} was built without io_uring; boot a kernel with CONFIG_IO_URING=y", facts.release),
+    const SECCOMP: &str = "a seccomp filter forbids io_uring: docker and podman need `--security-opt seccomp=unconfined` or a profile that allows io_uring_setup, io_uring_enter and io_uring_register; a systemd unit needs `SystemCallFilter=io_uring_setup io_uring_enter io_uring_register`";
+    const GROUP: &str = "io_uring is for one group only on this machine: `sysctl -w kernel.io_uring_disabled=0`, or make kernel.io_uring_group a group of penstock's user";
+    let is_missing = error.raw_os_error() == Some(ENOSYS);
+    match (facts.disabled, facts.filtered) {
+        (Some(2..), _) => "io_uring is switched off on this machine: `sysctl -w kernel.io_uring_disabled=0`, and the same in /etc/sysctl.d to keep it".into(),
+        // A unit with a filter that allows it is filtered all the same.
+        (Some(1), true) if !is_missing => format!("{GROUP}; if that is done, {SECCOMP}"),
+        (Some(1), false) if !is_missing => GROUP.into(),
+        (_, true) => SECCOMP.into(),
+        (_, false) if is_missing => format!("Linux {} was built without io_uring; boot a kernel with CONFIG_IO_URING=y", facts.release),
         _ => "a security module (SELinux, AppArmor) forbids io_uring; its denial stands in the kernel log: `journalctl -k -g denied`".into(),
     }
 }
@@ -141,10 +146,10 @@ pub fn goes_without(shards: usize) -> Option<String> {
 
 const MEND_DESCRIPTORS: &str = "`ulimit -n 65536` as root before the start, LimitNOFILE=1048576 in a unit, `--ulimit nofile=1048576` for a container";
 
-/// Open files that are left for connections, the limit raised as far as it goes.
+/// Open files that are allowed, the limit raised as far as it goes, and how many of them are left for connections.
 ///
 /// # Errors
-/// None are.
+/// No connection could be had.
 pub fn descriptors(shards: usize) -> anyhow::Result<(u64, u64)> {
     let allowed = socket::raise_descriptor_limit()?;
     let reserved = limits::DESCRIPTORS_RESERVED + limits::DESCRIPTORS_PER_SHARD * shards as u64;
@@ -205,7 +210,9 @@ mod tests {
                 "sysctl -w kernel.io_uring_disabled=0",
             ),
             (EPERM, facts("6.18", Some(1), false), "kernel.io_uring_group"),
-            (EPERM, facts("6.18", Some(1), true), "seccomp=unconfined"),
+            (EPERM, facts("6.18", Some(1), true), "kernel.io_uring_group"),
+            (EPERM, facts("6.18", Some(1), true), "if that is done, a seccomp filter"),
+            (ENOSYS, facts("6.18", Some(1), true), "seccomp=unconfined"),
             (EPERM, facts("6.18", Some(0), true), "SystemCallFilter=io_uring_setup"),
             (ENOSYS, facts("6.18", Some(0), true), "--security-opt seccomp"),
             (ENOSYS, facts("6.18", None, false), "CONFIG_IO_URING=y"),

@@ -3,6 +3,7 @@
 //! The control plane is the calling thread: it starts everything, waits for signals, and speaks to shards through the
 //! mesh only.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -326,6 +327,25 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
+/// A listener's port is somebody else's.
+#[derive(Debug)]
+pub struct PortTaken {
+    name: &'static str,
+    place: String,
+}
+
+impl fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PortTaken { name, place } = self;
+        write!(
+            f,
+            "{name} cannot listen on {place}: it is in use, perhaps by another penstock; stop that or change the port"
+        )
+    }
+}
+
+impl std::error::Error for PortTaken {}
+
 fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Error) -> anyhow::Error {
     let name = title(protocol);
     let place = match interface {
@@ -333,9 +353,7 @@ fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Erro
         Interface::Address(address) => SocketAddr::new(address, port).to_string(),
     };
     match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{name} cannot listen on {place}: it is in use, perhaps by another penstock; stop that or change the port"
-        ),
+        io::ErrorKind::AddrInUse => PortTaken { name, place }.into(),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "{name} cannot listen on {place}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
         ),

@@ -253,7 +253,7 @@ fn a_wrong_configuration_is_one_line_that_says_what_to_do() {
         (
             "host",
             push("push://not a host"),
-            &[":2:27: streams.a.source: ", "neither an address, a network"],
+            &[":2:26: streams.a.source: ", "neither an address, a network"],
         ),
         (
             "prefix",
@@ -311,4 +311,32 @@ fn assert_one_line(file: &Path, words: &[&str]) {
         }
         assert!(!line.contains("geheim"), "{line}");
     }
+}
+
+/// The first thing that a newcomer runs says the same, and how to get round a port that is taken.
+#[test]
+fn the_demo_is_refused_in_the_same_words() {
+    let taken = std::net::TcpListener::bind("[::]:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let demo = |http_port: &str| {
+        let mut command = Command::new(server::binary());
+        command.args(["demo", "--rtmp-port", "0", "--http-port", http_port]);
+        command
+    };
+    let line = refusal(&Process::start("penstock demo", &mut demo(&port)));
+    for words in [
+        &format!("http cannot listen on port {port}: it is in use"),
+        "--http-port 0",
+    ] {
+        assert!(line.contains(words), "{words:?} is not in: {line}");
+    }
+    let mut command = demo("0");
+    let refused = [Refused::any(libc::SYS_io_uring_setup, EPERM)];
+    let line = refusal(&confine::refusing(&refused, move || {
+        Process::start("penstock demo", &mut command)
+    }));
+    assert!(
+        line.starts_with("penstock: a seccomp filter forbids io_uring"),
+        "{line}"
+    );
 }

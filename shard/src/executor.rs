@@ -131,7 +131,10 @@ where
     let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let _end = end;
         // The ring's memory comes from the node that the thread runs on.
-        let mut held = match socket::pin(cpu).and_then(|()| first()) {
+        let pinned = socket::pin(cpu);
+        // In words: a number of its own would be taken for the ring's.
+        let pinned = pinned.map_err(|error| io::Error::other(format!("cannot run on CPU {cpu} alone: {error}")));
+        let mut held = match pinned.and_then(|()| first()) {
             Ok(held) => held,
             Err(error) => return tell(&report, Err(error)),
         };
