@@ -33,6 +33,9 @@ fn refusal(process: &Process) -> String {
     wrong[0].1.clone()
 }
 
+/// Files of the system with other contents than they have.
+type Files = &'static [(&'static str, &'static str)];
+
 #[test]
 fn a_kernel_that_refuses_io_uring_is_named_with_what_mends_it() {
     const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
@@ -42,7 +45,7 @@ fn a_kernel_that_refuses_io_uring_is_named_with_what_mends_it() {
         libc::SYS_io_uring_register,
         libc::SYS_io_uring_enter,
     );
-    let cases: &[(i64, i32, &[(&str, &str)], &[&str])] = &[
+    let cases: &[(i64, i32, Files, &[&str])] = &[
         (
             setup,
             EPERM,
