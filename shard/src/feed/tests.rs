@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
-use super::limits::{CLAIMED_BYTES_MAX, HEADER_BYTES_MAX, WINDOW_EXCESS_MAX};
+use super::limits::{CLAIMED_BYTES_MAX, HEADER_BYTES_MAX, INDEX_ENTRY_WORDS, WINDOW_EXCESS_MAX};
 use super::*;
 use crate::pool::BLOCK_BYTES;
 
@@ -26,15 +26,35 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 /// What a feed is, said plainly: all bytes ever, all records ever, and what each shard claims.
+#[derive(Default)]
 struct Model {
     bytes: Vec<u8>,
     records: Vec<Boundary>,
     headers: Vec<(u64, Vec<u8>, Vec<u8>)>,
     keep: u64,
     claims: [u64; 3],
+    /// Where the oldest block starts that is kept or claimed.
+    floor: u64,
+    evict_below: u64,
+    /// Positions of readers that claim nothing and follow slowly.
+    lagging: [u64; 3],
 }
 
 impl Model {
+    /// What the writer does behind each append, by the claims that stand.
+    fn reclaim(&mut self, config: Config) {
+        let block = |position: u64| position - position % BLOCK_BYTES as u64;
+        self.keep = self.keep(config);
+        if block(self.keep) == self.floor {
+            return;
+        }
+        let held = self.claims.iter().copied().min().unwrap_or(u64::MAX).min(self.keep);
+        self.floor = self.floor.max(block(held));
+        if block(self.keep) - self.floor > config.claimed_bytes_max {
+            self.evict_below = self.evict_below.max(self.keep - config.claimed_bytes_max);
+        }
+    }
+
     fn keep(&self, config: Config) -> u64 {
         let head = self.bytes.len() as u64;
         let newest = self.records.last().map_or(0, |record| record.dts_micros);
@@ -73,6 +93,16 @@ enum Step {
     Jump(i64),
 }
 
+fn config() -> impl Strategy<Value = Config> {
+    (0..8_000_000_u64, 1..900_000_u64, 0..900_000_u64).prop_map(|(lag_max_micros, bytes_max, claimed_bytes_max)| {
+        Config {
+            lag_max_micros,
+            bytes_max,
+            claimed_bytes_max,
+        }
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let record = (
         prop_oneof![4 => 1..3_000_usize, 1 => 1..400_000_usize],
@@ -90,12 +120,15 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_feed_is_a_vector_of_records_with_a_window(steps in proptest::collection::vec(step(), 1..60), odd in 0..4_u64) {
+    fn a_feed_is_a_vector_of_records_with_a_window(
+        steps in proptest::collection::vec(step(), 1..60),
+        odd in 0..4_u64,
+        config in config(),
+    ) {
         let pool = Pool::create(2 * MIB + odd * 3 * 700_001).unwrap();
-        let config = Config { bytes_max: 300_000 + odd * 100_000, claimed_bytes_max: 600_000, ..CONFIG };
         let mut writer = Writer::create(&pool, config).unwrap();
         let feed = Arc::clone(writer.feed());
-        let mut model = Model { bytes: vec![], records: vec![], headers: vec![], keep: 0, claims: [u64::MAX; 3] };
+        let mut model = Model { claims: [u64::MAX; 3], ..Model::default() };
         let (mut time, mut seed) = (0, 0);
         for step in steps {
             match step {
@@ -121,6 +154,7 @@ proptest! {
             writer.check_invariants();
             pool.check_invariants();
             check(&feed, &pool, &model, seed)?;
+            follow_slowly(&feed, &mut model, seed)?;
         }
         drop(writer);
         prop_assert!(feed.is_ended());
@@ -164,8 +198,8 @@ fn append(
         .collect();
     if let Err(error) = writer.append(&records) {
         prop_assert!(matches!(error, FeedError::Full(Full::BudgetUsedUp { .. })), "{error:?}");
-        // The writer has tried to make room, by the claims that stand.
-        model.keep = model.keep(config);
+        // The writer has tried to make room.
+        model.reclaim(config);
         return Ok(());
     }
     for (bytes, headers, is_join, dts_micros) in parts {
@@ -184,7 +218,7 @@ fn append(
             model.headers.push((start, headers.0, headers.1));
         }
     }
-    model.keep = model.keep(config);
+    model.reclaim(config);
     Ok(())
 }
 
@@ -206,6 +240,17 @@ fn check(feed: &Feed, pool: &Pool, model: &Model, seed: u64) -> Result<(), TestC
     let head = model.bytes.len() as u64;
     prop_assert_eq!(feed.head(), head);
     prop_assert_eq!(feed.tail(), model.keep);
+    prop_assert_eq!(feed.evict_below(), model.evict_below);
+    let blocks = |bytes: u64| bytes.div_ceil(BLOCK_BYTES as u64);
+    let index_blocks = blocks((model.records.len() * INDEX_ENTRY_WORDS * WORD_BYTES) as u64);
+    let held = 1 + blocks(head) - blocks(model.floor);
+    let used = pool.usage().used - pool.usage().awaiting_punch;
+    prop_assert!(
+        (held..=held + index_blocks.max(1)).contains(&used),
+        "{} blocks for {}",
+        used,
+        held
+    );
     let lowest = model.claims.iter().copied().min().unwrap().min(model.keep);
     for from in model
         .claims
@@ -247,6 +292,25 @@ fn check(feed: &Feed, pool: &Pool, model: &Model, seed: u64) -> Result<(), TestC
     prop_assert_eq!(joined.map(|join| join.dts_micros), newest.map(|join| join.dts_micros));
     prop_assert_eq!(feed.boundary_before(u64::MAX), Some(head));
     prop_assert_eq!(feed.record_at(head), None);
+    Ok(())
+}
+
+/// Readers that claim nothing: what they copy is right or refused, and one that was refused goes on at the tail.
+fn follow_slowly(feed: &Feed, model: &mut Model, seed: u64) -> Result<(), TestCaseError> {
+    for (pace, position) in model.lagging.iter_mut().enumerate() {
+        let bytes = (seed as usize % 3 + 1) * (10_usize.pow(2 + pace as u32));
+        let bytes = bytes.min(model.bytes.len() - *position as usize);
+        let mut read = vec![0; bytes];
+        if feed.copy_out(*position, &mut read) {
+            let expected = &model.bytes[*position as usize..*position as usize + bytes];
+            prop_assert_eq!(&read[..], expected, "bytes from {}", position);
+            prop_assert!(bytes == 0 || *position >= model.floor);
+            *position += bytes as u64;
+        } else {
+            prop_assert!(*position < model.floor, "{} is refused and held", position);
+            *position = feed.tail();
+        }
+    }
     Ok(())
 }
 

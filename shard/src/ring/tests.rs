@@ -145,11 +145,16 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn a_ring_is_a_vector_of_frames_with_a_window(steps in proptest::collection::vec(step(), 1..60), odd in 0..4_u64) {
+    fn a_ring_is_a_vector_of_frames_with_a_window(
+        steps in proptest::collection::vec(step(), 1..60),
+        odd in 0..4_u64,
+        bytes_max in 1_000..900_000_u64,
+        window_micros in 0..4_000_000_u64,
+    ) {
         let pool = Pool::create(2 * MIB + odd * odd * 500_003).unwrap();
-        let bytes_max = 300_000 + odd * 200_000;
-        let (mut writer, reader) = ring(&pool, Config { bytes_max, ..CONFIG });
-        let mut model = Model { bytes_max, window_micros: CONFIG.window_micros, ..Model::default() };
+        let (mut writer, reader) = ring(&pool, Config { bytes_max, window_micros, ..CONFIG });
+        let mut model = Model { bytes_max, window_micros, ..Model::default() };
+        let mut lagging = [0, 0];
         model.codec.insert((0, 0), b"seen".to_vec());
         model.codec.insert((1, 0), b"hear".to_vec());
         for step in steps {
@@ -157,6 +162,7 @@ proptest! {
             writer.check_invariants();
             pool.check_invariants();
             check(&reader, &model)?;
+            follow_slowly(&reader, &model, &mut lagging)?;
         }
         drop(writer);
         prop_assert_eq!(reader.state(), State::Ended);
@@ -248,6 +254,15 @@ fn append(writer: &mut Writer, model: &mut Model, is_audio: bool, bytes: usize, 
     let sent = frame(track, generation, bits, model.time, &payload);
     let packet = [sent.head, sent.payload, sent.tail].concat();
     let is_main_key = bits & flags::KEY_MAIN != 0;
+    let bytes_max = model.bytes_max;
+    if packet.len() as u64 > bytes_max {
+        let bytes = packet.len() as u64;
+        prop_assert_eq!(
+            writer.append(&sent),
+            Err(RingError::PacketTooLarge { bytes, bytes_max })
+        );
+        return Ok(());
+    }
     let fits = model.make_room(packet.len() as u64, is_main_key);
     match writer.append(&sent) {
         Ok(given) => {
@@ -340,6 +355,29 @@ fn check(reader: &Reader, model: &Model) -> Result<(), TestCaseError> {
         within(middle).filter(|at| at.sequence < head).collect::<Vec<_>>()
     );
     check_segments(reader, model, tail)
+}
+
+/// Readers that take a frame or four at a time: each is right, or gone, and then they go on at the newest key.
+fn follow_slowly(reader: &Reader, model: &Model, lagging: &mut [u64; 2]) -> Result<(), TestCaseError> {
+    let mut packet = Vec::new();
+    for (pace, position) in lagging.iter_mut().enumerate() {
+        for _ in 0..[1, 4][pace] {
+            match reader.frame(*position, &mut packet) {
+                Ok(entry) => {
+                    let (expected, bytes) = &model.frames[*position as usize];
+                    prop_assert_eq!((entry.sequence, entry.dts), (*position, expected.dts));
+                    prop_assert_eq!(&packet, bytes);
+                    *position += 1;
+                }
+                Err(Missing::Gone { tail, .. }) => {
+                    prop_assert!(*position < tail);
+                    *position = reader.newest_key().unwrap_or(tail);
+                }
+                Err(Missing::NotYet { head, .. }) => prop_assert_eq!(*position, head),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_segments(reader: &Reader, model: &Model, tail: u64) -> Result<(), TestCaseError> {
