@@ -32,6 +32,7 @@ counters! {
         frames_dropped_size: Total "frames", "Frames dropped because they, or the GOP they belong to, are larger than a ring keeps.";
         frames_dropped_undecodable: Total "frames", "Frames dropped because one before them in their GOP was dropped.";
         feeds_ended_memory: Total "feeds", "Feeds ended because the memory budget was used up: raise memory_bytes.";
+        feeds_ended_claims: Total "feeds", "Feeds ended because a core that stands still held too much of them: find out what keeps it busy.";
         feeds_ended_break: Total "feeds", "Feeds ended because what followed could not be expressed in their container.";
         breaks: Total "breaks", "Breaks: changes of codec data, track set, publisher or time.";
         bad_messages: Total "messages", "Media messages of publishers that could not be read and were skipped.";

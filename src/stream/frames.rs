@@ -248,7 +248,7 @@ impl Stream {
                 match packaged.on_break(kind, tracks, counters) {
                     Fate::Goes => {}
                     Fate::EndedByBreak => return Ok(Filled::EndsAt(stands.sequence)),
-                    Fate::EndedByMemory => return Err(Opening::Busy),
+                    Fate::EndedByMemory | Fate::EndedByClaims => return Err(Opening::Busy),
                 }
             }
             if sequence == head {

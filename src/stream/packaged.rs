@@ -40,6 +40,8 @@ pub enum Fate {
     EndedByBreak,
     /// There was no memory for the next record.
     EndedByMemory,
+    /// A shard that stands still holds too much of it.
+    EndedByClaims,
 }
 
 impl Packaged {
@@ -96,6 +98,7 @@ impl Packaged {
             Fate::Goes => return,
             Fate::EndedByBreak => counters.feeds_ended_break.add(1),
             Fate::EndedByMemory => counters.feeds_ended_memory.add(1),
+            Fate::EndedByClaims => counters.feeds_ended_claims.add(1),
         }
         if !self.is_ended() {
             self.finish(counters);
@@ -180,8 +183,10 @@ impl Packaged {
                 dts_micros: mark.dts_micros,
                 flags: 0,
             };
-            if writer.append(&[record]).is_err() {
-                return Fate::EndedByMemory;
+            match writer.append(&[record]) {
+                Ok(()) => {}
+                Err(FeedError::Claimed { .. }) => return Fate::EndedByClaims,
+                Err(_) => return Fate::EndedByMemory,
             }
             counters.records_out.add(1);
             self.grown = true;

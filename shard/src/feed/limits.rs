@@ -34,6 +34,8 @@ pub const WINDOW_BYTES_MAX: u64 = (RECORD_BLOCKS_MAX * BLOCK_BYTES) as u64 / 2;
 pub const WINDOW_EXCESS_MAX: u64 = 4;
 /// Bytes of blocks behind the window that slow viewers may hold.
 pub const CLAIMED_BYTES_MAX: u64 = (RECORD_BLOCKS_MAX * BLOCK_BYTES) as u64 / 4;
+/// Claims so many times beyond what the configuration allows are those of a shard that does not look: it was told long ago.
+pub const CLAIMED_EXCESS_MAX: u64 = 2;
 /// An audio frame of 8 kb/s with a packet header is 32 bytes; smaller records only shorten the window.
 const RECORD_BYTES_TYPICAL_MIN: u64 = 32;
 /// One record or one batch: a frame of [`crate::ring::limits::PACKET_BYTES_MAX`] in any packaging.

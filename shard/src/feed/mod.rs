@@ -10,6 +10,8 @@
 //! - A shard claims what its cursors still need by one number, `released`: the start of the record of its last cursor.
 //!   Blocks below the tail stay while a claim is below them, up to `claimed_bytes_max`.
 //! - Beyond that [`Feed::evict_below`] rises, and shards move or close the viewers below it in their next turn.
+//! - A shard that does not, though it holds twice that, has no next turn: the feed takes no more, so that one shard that stands
+//!   still does not use up the memory of all, and goes back to the pool with the last shard that lets go of it.
 //!
 //! A shard's order of doing, for a new cursor: `join_newest`, [`Feed::claim`] (again from the start when refused), `span`
 //! and send, [`Feed::set_released`] as cursors move, `set_released(u64::MAX)` when the last one goes.
@@ -114,10 +116,26 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedError {
     Full(Full),
-    HeaderTooLarge { bytes: usize, bytes_max: usize },
-    BatchTooLarge { bytes: u64, bytes_max: u64 },
-    TooManyRecords { records: usize, records_max: usize },
-    RecordEmpty { index: usize },
+    HeaderTooLarge {
+        bytes: usize,
+        bytes_max: usize,
+    },
+    BatchTooLarge {
+        bytes: u64,
+        bytes_max: u64,
+    },
+    TooManyRecords {
+        records: usize,
+        records_max: usize,
+    },
+    RecordEmpty {
+        index: usize,
+    },
+    /// A shard holds so much behind the kept window and does not let go.
+    Claimed {
+        bytes: u64,
+        bytes_max: u64,
+    },
     Ended,
 }
 
@@ -133,6 +151,9 @@ impl fmt::Display for FeedError {
                 write!(f, "batch of {records} records, at most {records_max}")
             }
             FeedError::RecordEmpty { index } => write!(f, "record {index} of the batch has no bytes"),
+            FeedError::Claimed { bytes, bytes_max } => {
+                write!(f, "shards hold {bytes} bytes behind the window, at most {bytes_max}")
+            }
             FeedError::Ended => write!(f, "feed has ended"),
         }
     }

@@ -196,6 +196,20 @@ fn append(
             flags: *dts_micros as u32,
         })
         .collect();
+    let claimed = |model: &Model| model.keep - model.keep % BLOCK_BYTES as u64 - model.floor;
+    let claimed_max = 2 * config.claimed_bytes_max;
+    if claimed(model) > claimed_max {
+        model.reclaim(config);
+    }
+    let bytes = claimed(model);
+    if bytes > claimed_max {
+        let expected = FeedError::Claimed {
+            bytes,
+            bytes_max: claimed_max,
+        };
+        prop_assert_eq!(writer.append(&records), Err(expected));
+        return Ok(());
+    }
     if let Err(error) = writer.append(&records) {
         prop_assert!(matches!(error, FeedError::Full(Full::BudgetUsedUp { .. })), "{error:?}");
         // The writer has tried to make room.
@@ -367,8 +381,8 @@ fn a_slow_shard_holds_blocks_until_evicted_and_they_are_freed_when_it_releases()
 }
 
 #[test]
-fn a_shard_that_never_answers_costs_the_chain_and_no_more() {
-    let pool = Pool::create(16 * MIB).unwrap();
+fn a_shard_that_never_answers_costs_twice_what_it_may_claim_and_no_more() {
+    let pool = Pool::create(64 * MIB).unwrap();
     let mut writer = Writer::create(&pool, CONFIG).unwrap();
     let feed = Arc::clone(writer.feed());
     append_gop(&mut writer, 0, 50_000).unwrap();
@@ -381,7 +395,10 @@ fn a_shard_that_never_answers_costs_the_chain_and_no_more() {
         }
         assert!(gop < 1_000);
     };
-    assert!(matches!(error, FeedError::Full(Full::BudgetUsedUp { .. })));
+    let bytes_max = 2 * CONFIG.claimed_bytes_max;
+    assert!(matches!(error, FeedError::Claimed { bytes, bytes_max: most } if bytes > bytes_max && most == bytes_max));
+    let blocks_max = (bytes_max + CONFIG.bytes_max + 2 * 500_000) / BLOCK_BYTES as u64 + 4;
+    assert!(pool.usage().used <= blocks_max, "{:?}", pool.usage());
     writer.check_invariants();
     let head = feed.head();
     let mut read = vec![0; 50_000];

@@ -15,9 +15,9 @@ use crate::pool::log::{Full, LogWriter};
 use crate::sys::sync::{Arc, Ordering, fence};
 
 use super::limits::{
-    AT_INDEX, AT_RECORDS, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CLAIMED_BYTES_MAX, ENTRIES_HELD_MAX, HEADER_BYTES_MAX,
-    HEADERS_BYTES, INDEX_BLOCKS_MAX, JOINS_KEPT_MAX, JOINS_MAX, RECORD_BLOCKS_MAX, RECORDS_KEPT_MAX, SHARDS_MAX,
-    WINDOW_BYTES_MAX, WINDOW_EXCESS_MAX,
+    AT_INDEX, AT_RECORDS, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CLAIMED_BYTES_MAX, CLAIMED_EXCESS_MAX, ENTRIES_HELD_MAX,
+    HEADER_BYTES_MAX, HEADERS_BYTES, INDEX_BLOCKS_MAX, JOINS_KEPT_MAX, JOINS_MAX, RECORD_BLOCKS_MAX, RECORDS_KEPT_MAX,
+    SHARDS_MAX, WINDOW_BYTES_MAX, WINDOW_EXCESS_MAX,
 };
 use super::{
     AT_ENDED, AT_EVICT_BELOW, AT_HEADERS_TAIL, AT_JOINS_END, AT_JOINS_FIRST, AT_MAGIC, AT_SUBSCRIBERS, AT_VERSION,
@@ -114,6 +114,7 @@ impl Writer {
     /// shards have released, other feeds have gone, or the budget was raised.
     pub fn append(&mut self, records: &[Record<'_>]) -> Result<(), FeedError> {
         let bytes = self.check(records)?;
+        self.check_claims()?;
         if self.reserve(bytes, records.len()).is_err() {
             self.reclaim();
             self.reserve(bytes, records.len()).map_err(FeedError::Full)?;
@@ -158,8 +159,7 @@ impl Writer {
         let held = keep.min(released);
         self.records.release_below(held);
         self.release_index(held);
-        let claimed = keep_block - self.records.floor();
-        let claimed_max = self.config.claimed_bytes_max.min(CLAIMED_BYTES_MAX);
+        let (claimed, claimed_max) = (self.claimed(), self.claimed_max());
         let below = match self.entries_held() > ENTRIES_HELD_MAX {
             true => keep,
             false if claimed > claimed_max => keep - claimed_max,
@@ -243,6 +243,29 @@ impl Writer {
             });
         }
         Ok(bytes)
+    }
+
+    /// Whether the shards that were told to let go have done so.
+    fn check_claims(&mut self) -> Result<(), FeedError> {
+        let bytes_max = self.claimed_max() * CLAIMED_EXCESS_MAX;
+        if self.claimed() > bytes_max {
+            // By the claims that stand now.
+            self.reclaim();
+        }
+        match self.claimed() {
+            bytes if bytes > bytes_max => Err(FeedError::Claimed { bytes, bytes_max }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of blocks that are held behind the window.
+    fn claimed(&self) -> u64 {
+        let tail = self.feed.tail();
+        tail - tail % BLOCK_BYTES as u64 - self.records.floor()
+    }
+
+    fn claimed_max(&self) -> u64 {
+        self.config.claimed_bytes_max.min(CLAIMED_BYTES_MAX)
     }
 
     fn reserve(&mut self, bytes: u64, records: usize) -> Result<(), Full> {

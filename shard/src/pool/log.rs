@@ -367,9 +367,8 @@ impl LogWriter {
         if floor <= self.floor {
             return;
         }
-        // Before the blocks can be written by a new owner: the allocator's release fence continues this one.
+        // Before the blocks can be written by a new owner: the pool's own order, and its fence in `allocate`, continue this.
         self.log.word(AT_FLOOR).store(floor, Ordering::Release);
-        fence(Ordering::Release);
         while self.floor < floor {
             self.log.pool.free(self.log.block_at(self.floor), Dirty::Plain);
             self.floor += block_bytes;

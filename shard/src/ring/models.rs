@@ -217,11 +217,11 @@ fn wall_time_is_that_of_one_map() {
 fn a_publisher_that_comes_and_goes_is_gone_since_it_went() {
     in_every_order(|| {
         let (mut writer, reader) = ring(1, 0);
-        writer.set_state(State::PublisherGone { since_micros: 5 });
         let shard = thread::spawn(move || match reader.state() {
             State::PublisherGone { since_micros } => assert!([5, 9].contains(&since_micros), "since {since_micros}"),
             state => assert_eq!(state, State::Live),
         });
+        writer.set_state(State::PublisherGone { since_micros: 5 });
         writer.set_state(State::Live);
         writer.set_state(State::PublisherGone { since_micros: 9 });
         shard.join().unwrap();

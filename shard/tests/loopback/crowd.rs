@@ -22,15 +22,15 @@ const HANG_UPS: usize = 1_000;
 const STOPPED: usize = 20;
 const RECORDS: u64 = 30;
 
-/// Shard 0 stands still between two passes until the sender is used or dropped.
-fn hold(world: &World) -> Sender<()> {
+/// A shard stands still between two passes until the sender is used or dropped.
+pub fn hold(world: &World, shard: u16) -> Sender<()> {
     let (open, gate) = channel::<()>();
     let (standing, stands) = channel();
     let held = Run(Box::new(move |_, _| {
         standing.send(()).unwrap();
         let _ = gate.recv_timeout(PATIENCE);
     }));
-    world.mesh.send_from_outside(ShardId(0), held).unwrap();
+    world.mesh.send_from_outside(ShardId(shard), held).unwrap();
     stands.recv_timeout(PATIENCE).unwrap();
     open
 }
@@ -94,7 +94,7 @@ fn a_thousand_hang_ups_in_one_turn_lose_no_poll() {
     world.await_on(0, |_, core| {
         core.counters().cursors_joined.value() == (STOPPED + HANG_UPS) as u64
     });
-    let open = hold(&world);
+    let open = hold(&world, 0);
     // What the stopped ones read meanwhile wakes them in the same pass in which the crowd is gone.
     let readers: Vec<_> = stopped
         .into_iter()
@@ -122,7 +122,10 @@ fn a_thousand_hang_ups_in_one_turn_lose_no_poll() {
 fn more_completions_than_places_lose_none() {
     const PAIRS: usize = RING_COMPLETIONS as usize / 4 * 3;
     let descriptors = socket::raise_descriptor_limit().unwrap();
-    assert!(descriptors > 2 * PAIRS as u64 + 500, "{descriptors} descriptors allowed");
+    assert!(
+        descriptors > 2 * PAIRS as u64 + 500,
+        "{descriptors} descriptors allowed"
+    );
     let world = World::with(1, PAIRS as u32 + 100, 64 * 1024 * 1024);
     world.feed(KEEPS_ALL, Class::Interactive);
     let stopped = stopped_viewers(&world);
@@ -147,7 +150,7 @@ fn more_completions_than_places_lose_none() {
     world.await_on(0, move |_, core| {
         core.counters().sends_full.value() >= full + PAIRS as u64
     });
-    let open = hold(&world);
+    let open = hold(&world, 0);
     drop(theirs);
     open.send(()).unwrap();
     all_have_ended(&world, conns);

@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::End;
 use penstock_shard::fanout::Class;
-use penstock_shard::feed::Config;
+use penstock_shard::feed::{Config, FeedError, Writer};
 use penstock_shard::limits::SEALED_PLAIN_BYTES;
 use penstock_shard::pool::BLOCK_BYTES;
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::crowd::hold;
 use crate::viewers::connect_narrow;
-use crate::wire::{Client, HEAD_BYTES, Kind, XorKey, append, piece, wraps};
+use crate::wire::{Client, HEAD_BYTES, Kind, XorKey, append, piece, try_append, wraps};
 use crate::world::{PATIENCE, World};
 
 const KIB: usize = 1024;
@@ -282,4 +283,52 @@ fn rests_are_bounded(seal: Option<XorKey>) {
         assert_eq!([world.await_ended(0).1, world.await_ended(0).1], [End::Aborted; 2]);
     }
     assert_eq!(world.counters[0].cursors_closed_lag.value(), 3);
+}
+
+/// Its viewers hold the feed. The others' feed ends before that memory is all there is, a new one takes its place, and what
+/// was held comes back when the shard moves again.
+#[test]
+fn a_shard_that_stands_still_costs_what_it_may_hold_and_gives_it_back() {
+    let world = World::new(2);
+    let feed = world.feed(window(2 * MIB), Class::Interactive);
+    let mut fast = Client::new(world.connect(0));
+    let mut held = Client::new(world.connect(1));
+    world.await_accepted(0);
+    let conn = world.await_accepted(1);
+    advance(&world, &mut fast, 0..1, 100_000);
+    held.read_until(|seen| seen.last == Some(0));
+    world.await_on(1, move |_, core| core.is_on_boundary(conn));
+    let open = hold(&world, 1);
+    let mut number = 1;
+    let error = loop {
+        let result = world.write(move |writer| try_append(writer, number, 100_000, 10));
+        if let Err(error) = result {
+            break error;
+        }
+        fast.read_until(|seen| seen.last == Some(number));
+        number += 1;
+    };
+    assert!(matches!(error, FeedError::Claimed { .. }), "{error:?}");
+    let held_bytes = world.pool.usage().used * BLOCK_BYTES as u64;
+    assert!((4 * MIB..8 * MIB).contains(&held_bytes), "{held_bytes} bytes");
+    world.write(|writer| writer.finish());
+    fast.read_to_end();
+    // As the appliance does it: the next viewer gets a new feed.
+    world.run(0, |stage, core| {
+        let before = stage.feed.take().unwrap();
+        core.close_feed(before);
+        let writer = Writer::create(core.pool(), window(2 * MIB)).unwrap();
+        stage.feed = Some(core.open_feed(writer.feed().clone(), Class::Interactive));
+        stage.writer = Some(writer);
+    });
+    let mut next = Client::new(world.connect(0));
+    world.await_accepted(0);
+    advance(&world, &mut next, 0..30, 100_000);
+    drop(feed);
+    open.send(()).unwrap();
+    assert_eq!(world.await_ended(1), (conn, End::Evicted));
+    world.run(1, |stage, core| core.close_feed(stage.feed.take().unwrap()));
+    world.pool.punch_pending(usize::MAX).unwrap();
+    let left_bytes = world.pool.usage().used * BLOCK_BYTES as u64;
+    assert!(left_bytes < 3 * MIB, "{left_bytes} bytes are left");
 }

@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::net::TcpStream;
 
-use penstock_shard::feed::{Headers, Record, Writer};
+use penstock_shard::feed::{FeedError, Headers, Record, Writer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -69,6 +69,12 @@ pub fn piece(kind: Kind, number: u64, payload_bytes: usize) -> Vec<u8> {
 
 /// Appends record `number` at `number` times 10 ms; viewers may join at each `join_every`-th.
 pub fn append(writer: &mut Writer, number: u64, payload_bytes: usize, join_every: u64) {
+    try_append(writer, number, payload_bytes, join_every).unwrap();
+    writer.check_invariants();
+}
+
+/// As [`append`], where the feed may refuse.
+pub fn try_append(writer: &mut Writer, number: u64, payload_bytes: usize, join_every: u64) -> Result<(), FeedError> {
     let record = piece(Kind::Record, number, payload_bytes);
     let (join, skip) = (piece(Kind::Join, number, 40), piece(Kind::Skip, number, 5));
     let headers = Headers {
@@ -81,8 +87,7 @@ pub fn append(writer: &mut Writer, number: u64, payload_bytes: usize, join_every
         dts_micros: number as i64 * 10_000,
         flags: 0,
     };
-    writer.append(&[record]).unwrap();
-    writer.check_invariants();
+    writer.append(&[record])
 }
 
 /// Takes pieces out of a stream of bytes, however it is cut.
