@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use support::flv::{self, AUDIO, Tag};
 use support::publish::{Times, push};
+use support::rtmp::Publisher;
 use support::server::{self, Server};
 use support::{clips, players};
 
@@ -95,4 +98,83 @@ fn chromium() {
         assert!(page.advanced_seconds >= 4.0, "{page:?}");
         assert!(page.decoded_frames >= u64::from(FRAMES) / 2, "{page:?}");
     }
+}
+
+/// Twelve seconds of pictures whose size changes with every GOP; sound that goes on.
+fn changing_size() -> Vec<Tag> {
+    const GOP_MILLIS: u32 = 2_000;
+    let read = |clip: clips::Clip| flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
+    let mut tags = read(clips::SHORT_GOPS);
+    tags.retain(|tag| tag.kind == AUDIO && tag.time < 6 * GOP_MILLIS);
+    let sizes = [read(clips::VIDEO_ONLY), read(clips::SMALL)];
+    for gop in 0..6 {
+        let pictures = sizes[gop as usize % 2].iter().filter(|tag| tag.kind == flv::VIDEO);
+        let first = pictures.take_while(|tag| tag.time < GOP_MILLIS);
+        tags.extend(first.map(|tag| Tag {
+            time: tag.time + gop * GOP_MILLIS,
+            ..tag.clone()
+        }));
+    }
+    tags.sort_by_key(|tag| tag.time);
+    tags
+}
+
+/// Players decode on over changes of size: GStreamer, and mpegts.js in Chromium. Not VLC: its filter that writes pictures, by
+/// which its decoding is seen, takes no second size.
+#[test]
+fn pictures_that_change_their_size() {
+    let server = Server::start(&server::config(2));
+    let tags = changing_size();
+    let length = 12_000;
+    let mut publisher = Publisher::start(server.rtmp, "live", 1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..5 {
+                for second in tags.chunk_by(|one, next| one.time / 1_000 >= next.time / 1_000) {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let shifted = second.iter().map(|tag| Tag {
+                        time: tag.time + round * length,
+                        ..tag.clone()
+                    });
+                    publisher.send(&shifted.collect::<Vec<Tag>>());
+                }
+            }
+        });
+        let play = || {
+            server.wait_live("live", Duration::from_secs(10));
+            let http = |file: &str, demux: &str| {
+                let location = server.http_url(file);
+                format!("souphttpsrc location={location} is-live=true ! {demux} name=d")
+            };
+            let rtmp = format!("rtmp2src location={} ! flvdemux name=d", server.rtmp_url("app/live"));
+            let sources = [http("live.flv", "flvdemux"), http("live.ts", "tsdemux"), rtmp];
+            let running = sources.each_ref().map(|source| players::gstreamer(source, FRAMES));
+            let plays = [("flv", server.http_url("live.flv")), ("ts", server.http_url("live.ts"))];
+            for page in players::chromium(&plays, 5) {
+                assert!(page.errors.is_empty(), "{}: {:?}", page.kind, page.errors);
+                assert!(page.advanced_seconds >= 5.0, "{page:?}");
+            }
+            for player in &running {
+                player.succeed(WITHIN);
+                let frames = players::gstreamer_frames(player);
+                assert!(
+                    frames >= FRAMES as usize,
+                    "{}: {frames} frames\n{}",
+                    player.name,
+                    player.said()
+                );
+                assert!(!player.said().contains("ERROR"), "{}", player.said());
+            }
+        };
+        // The publisher ends whatever the players say.
+        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play));
+        done.store(true, Ordering::Relaxed);
+        if let Err(why) = played {
+            std::panic::resume_unwind(why);
+        }
+    });
+    assert!(server.counters()["breaks"] >= 2);
 }
