@@ -743,6 +743,36 @@ fn a_feed_that_gets_no_memory_ends_and_is_counted() {
     assert_eq!(rig.counters.feeds_ended_memory.value(), 1);
 }
 
+/// Its shard claims what it once asked for, and never looks again.
+#[test]
+fn a_feed_that_is_held_by_a_shard_that_stands_still_ends_and_is_made_anew() {
+    let brief = config::Stream {
+        window_millis: 1000,
+        ..settings()
+    };
+    let mut rig = Rig::with(2400, brief);
+    rig.begin(0);
+    rig.run(0..80);
+    let viewer = rig.watch(Packaging::Flv);
+    viewer.feed.claim(63, viewer.feed.tail()).unwrap();
+    rig.video_bytes = 500_000;
+    rig.run(80..16_000);
+    assert!(viewer.feed.is_ended());
+    let ended = (
+        rig.counters.feeds_ended_claims.value(),
+        rig.counters.feeds_ended_memory.value(),
+    );
+    assert_eq!(ended, (1, 0));
+    assert!(rig.pool.usage().used < 1000, "{:?}", rig.pool.usage());
+    rig.video_bytes = 20;
+    rig.run(16_000..18_000);
+    assert!(!rig.watch(Packaging::Flv).feed.is_ended());
+    // The shard lets go, and the home forgets what nobody watches.
+    drop(viewer);
+    rig.stream.feeds.retain(|packaged| !packaged.is_ended());
+    assert!(rig.pool.usage().used < 300, "{:?}", rig.pool.usage());
+}
+
 #[test]
 fn codec_data_that_found_no_room_are_kept_once_there_is() {
     let mut rig = Rig::with(8, settings());
