@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const LINES_MAX: usize = 1_000;
 const FRONT_PAGE_LINES_MIN: usize = 3;
-const ROOMS: [&str; 7] = ["src", "shard", "proto", "calculators", "benches", "tests", "systemd"];
+const ROOMS: [&str; 8] = ["src", "shard", "proto", "calculators", "benches", "tests", "systemd", "fuzz"];
 const LICENCES: [&str; 10] = [
     "MIT",
     "Apache-2.0",
@@ -20,6 +20,12 @@ const LICENCES: [&str; 10] = [
     "Zlib",
     "CC0-1.0",
     "Unicode-3.0",
+];
+/// What the fuzz targets need beside crates of the workspace, which are looked at there. NCSA is the licence of libFuzzer,
+/// as LLVM had it: permissive, and linked into nothing that is delivered.
+const FUZZ_CRATES: [(&str, &str); 2] = [
+    ("arbitrary", "MIT OR Apache-2.0"),
+    ("libfuzzer-sys", "(MIT OR Apache-2.0) AND NCSA"),
 ];
 /// Codec and protocol names, as whole words of identifiers, that `shard` must not know.
 const MEDIA_NAMES: [&str; 27] = [
@@ -58,7 +64,9 @@ fn files(below: &Path) -> Vec<PathBuf> {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
-                if !["target", "node_modules", ".git", ".cache"].contains(&name.as_str()) {
+                // Of these, the last are what fuzzing left.
+                let left_out = ["target", "node_modules", ".git", ".cache", "corpus", "seeds", "artifacts"];
+                if !left_out.contains(&name.as_str()) {
                     folders.push(path);
                 }
             } else {
@@ -267,6 +275,42 @@ fn licences_are_allowed() {
     assert_none("crates under a licence that is not on the list", &wrong);
 }
 
+/// The crate of fuzz targets is a workspace of its own: whatever it needs is known here, and nothing of ours needs it.
+#[test]
+fn fuzz_targets_need_nothing_unknown() {
+    let names = |lock: &str| -> BTreeSet<String> {
+        let lines = text(&root().join(lock));
+        let names = lines.lines().filter_map(|line| line.strip_prefix("name = "));
+        names.map(|name| name.trim_matches('"').to_owned()).collect()
+    };
+    let ours = names("Cargo.lock");
+    let unknown: Vec<String> = names("fuzz/Cargo.lock")
+        .into_iter()
+        .filter(|name| !ours.contains(name) && name != "penstock-fuzz")
+        .filter(|name| !FUZZ_CRATES.iter().any(|(known, _)| known == name))
+        .collect();
+    assert_none("crates of fuzz/ whose licence nobody has looked at", &unknown);
+    for (name, licence) in FUZZ_CRATES {
+        assert!(!ours.contains(name), "{name} is for fuzz/ alone");
+        assert!(licence_allowed(&licence.replace(" AND NCSA", "")), "{name}: {licence}");
+    }
+    // Every body has its target.
+    let targets: BTreeSet<String> = rust_files("fuzz/targets")
+        .iter()
+        .flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| Some(line.split_once("penstock_proto::")?.1.split('(').next()?.to_owned()))
+        .collect();
+    let mut bodies = BTreeSet::new();
+    for path in rust_files("proto/src").iter().filter(|path| path.ends_with("fuzz.rs")) {
+        let module = shown(path).replace("proto/src/", "").replace(".rs", "").replace('/', "::");
+        let source = text(path);
+        let names = source.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
+        bodies.extend(names.map(|name| format!("{module}::{name}")));
+    }
+    assert_eq!(targets, bodies);
+    assert!(bodies.len() >= 15);
+}
+
 /// `A OR B` needs one allowed side, `A AND B` both; parentheses bind first, an exception only grants more.
 fn licence_allowed(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
@@ -343,7 +387,7 @@ fn our_licences_are_here() {
 #[test]
 fn unsafe_is_below_shard_sys_only() {
     let mut found = Vec::new();
-    for folder in ["src", "shard", "proto", "calculators", "benches", "tests"] {
+    for folder in ["src", "shard", "proto", "calculators", "benches", "tests", "fuzz"] {
         for path in rust_files(folder) {
             if path.starts_with(root().join("shard/src/sys")) {
                 continue;
@@ -417,6 +461,11 @@ fn proto_touches_nothing() {
     }
     let mut found = Vec::new();
     for path in rust_files("proto/src") {
+        // The loop of the fuzz runs is no part of what is built: a test's clock and a test's words.
+        if path.ends_with("proto/src/damage.rs") {
+            assert!(text(&root().join("proto/src/lib.rs")).contains("#[cfg(test)]\nmod damage;"));
+            continue;
+        }
         for (at, line) in code_of(&text(&path)).lines().enumerate() {
             let touched = TOUCHES.iter().filter(|touch| line.contains(**touch));
             found.extend(touched.map(|touch| format!("{}:{}: {touch}", shown(&path), at + 1)));
@@ -576,7 +625,7 @@ fn the_rules_have_something_to_rule() {
         .copied()
         .filter(|room| root().join(room).is_dir())
         .collect();
-    for room in ["src", "shard", "proto", "tests", "systemd"] {
+    for room in ["src", "shard", "proto", "tests", "systemd", "fuzz"] {
         assert!(rooms.contains(room), "{room}/ is missing");
         assert!(!files(&root().join(room)).is_empty(), "{room}/ is empty");
     }

@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
-pub mod media;
 #[cfg(test)]
+mod damage;
+pub mod media;
+#[cfg(any(test, feature = "fuzzing"))]
 mod noise;
 #[cfg(test)]
 mod states;

@@ -1,43 +1,10 @@
-//! Every parser of this folder on damaged real bytes. What a parser accepts must be emitted and read again as the same
-//! value, where there is an emitter.
+//! Every parser of this folder on any bytes. What a parser accepts must be emitted and read again as the same value, where
+//! there is an emitter.
 
-use super::cases::{ALL, hex};
 use super::{aac, ac3, av1, flac, h264, hevc, mp3, nal, opus, vp8, vp9};
-use crate::noise::Noise;
 
-#[test]
-fn damaged_bytes_never_panic() {
-    let seeds: Vec<_> = ALL.iter().map(|case| hex(case)).collect();
-    let mut random = Noise(0x9e37_79b9_7f4a_7c15);
-    let mut bytes = Vec::new();
-    for round in 0..60_000 {
-        bytes.clear();
-        bytes.extend_from_slice(&seeds[round % seeds.len()]);
-        for _ in 0..=random.below(3) {
-            mutate(&mut bytes, &mut random);
-        }
-        run_all(&bytes);
-    }
-    run_all(&[]);
-}
-
-fn mutate(bytes: &mut Vec<u8>, random: &mut Noise) {
-    let at = random.below(bytes.len().max(1));
-    match random.below(6) {
-        0 => bytes.truncate(at),
-        1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-        2 if at < bytes.len() => bytes[at] = [0, 1, 3, 0x7f, 0x80, 0xff][random.below(6)],
-        3 if at < bytes.len() => drop(bytes.remove(at)),
-        4 => bytes.insert(at.min(bytes.len()), random.next() as u8),
-        _ => {
-            for byte in bytes.iter_mut().skip(at).take(4) {
-                *byte = random.next() as u8;
-            }
-        }
-    }
-}
-
-fn run_all(bytes: &[u8]) {
+/// Any bytes as everything that a codec has.
+pub fn headers(bytes: &[u8]) {
     let mut out = Vec::new();
     run_nal(bytes, &mut out);
     run_records(bytes, &mut out);
@@ -146,5 +113,25 @@ fn run_audio(bytes: &[u8], out: &mut Vec<u8>) {
     if let Ok(frame) = ac3::SyncFrame::parse(bytes) {
         frame.dac3();
         frame.dec3();
+    }
+}
+
+#[cfg(test)]
+mod runs {
+    use super::super::cases::{ALL, hex};
+    use crate::damage::{Cost, damaged};
+
+    #[test]
+    fn codec_headers() {
+        let seeds: Vec<_> = ALL.iter().map(|case| hex(case)).collect();
+        let tokens: &[&[u8]] = &[
+            b"\0\0\x01",
+            b"\0\0\0\x01",
+            b"\0\0\x03",
+            b"\x67",
+            b"\x0b\x77",
+            b"OpusHead",
+        ];
+        damaged("codec_headers", Cost::Light, &seeds, tokens, super::headers);
     }
 }

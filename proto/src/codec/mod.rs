@@ -25,7 +25,7 @@ pub mod vp9;
 #[cfg(test)]
 pub(crate) mod cases;
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 
 pub use error::Error;

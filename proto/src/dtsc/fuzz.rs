@@ -1,86 +1,37 @@
-//! DTSC parsers on damaged recordings. What is accepted is emitted and read again as the same value.
+//! DTSC parsers on any bytes. What is accepted is emitted and read again as the same value.
 
 use super::wire::header::Header;
 use super::wire::object::{self, Value};
-use super::wire::packet::{self, Kind, Media};
-use crate::noise::Noise;
+use super::wire::packet::{self, Media};
 
-const SEEDS: [&[u8]; 4] = [
-    include_bytes!("testdata/mistserver-pull-live.dtsc"),
-    include_bytes!("testdata/mistserver-pull-vod.dtsc"),
-    include_bytes!("testdata/mistserver-ping.dtsc"),
-    include_bytes!("testdata/mistserver-clip6.flv.dtsh"),
-];
-
-#[test]
-fn damaged_bytes_never_panic() {
-    let mut random = Noise(0x2545_f491_4f6c_dd1d);
-    let mut packets = Vec::new();
-    for mut seed in SEEDS {
-        while let Ok(Some(packet)) = packet::split(seed) {
-            // The payload is not what is tested, and would take most of the hits.
-            let (whole, rest) = seed.split_at(packet.bytes());
-            packets.push(if packet.kind == Kind::Media {
-                short(packet)
-            } else {
-                whole.to_vec()
-            });
-            seed = rest;
-        }
-    }
-    for round in 0..20_000 {
-        let mut bytes = packets[round % packets.len()].clone();
-        for _ in 0..=random.below(3) {
-            mutate(&mut bytes, &mut random);
-        }
-        run(&bytes);
-        run(&damage_body_only(&packets[round % packets.len()], &mut random));
+/// Any bytes as a packet, and as the body of one whose length is right.
+pub fn packet(bytes: &[u8]) {
+    split_and_read(bytes);
+    if let (Some(magic), Some(body)) = (bytes.first_chunk::<4>(), bytes.get(packet::PREFIX_BYTES..)) {
+        let length = (body.len() as u32).to_be_bytes();
+        split_and_read(&[magic, &length[..], body].concat());
     }
 }
 
-fn short(packet: packet::Packet<'_>) -> Vec<u8> {
-    let media = Media::parse(packet).unwrap();
-    let mut out = Vec::new();
-    let data = &media.data[..media.data.len().min(20)];
-    Media { data, ..media }.emit(&mut out).unwrap();
-    out
-}
-
-/// With the length made right again, so that the body is reached.
-fn damage_body_only(packet: &[u8], random: &mut Noise) -> Vec<u8> {
-    let mut body = packet[packet::PREFIX_BYTES..].to_vec();
-    mutate(&mut body, random);
-    let mut out = packet[..4].to_vec();
-    out.extend_from_slice(&(body.len() as u32).to_be_bytes());
-    out.extend_from_slice(&body);
-    out
-}
-
-fn mutate(bytes: &mut Vec<u8>, random: &mut Noise) {
-    let at = random.below(bytes.len().max(1));
-    match random.below(5) {
-        0 => bytes.truncate(at),
-        1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-        2 if at < bytes.len() => bytes[at] = [0, 1, 2, 3, 4, 0x0a, 0xe0, 0xff, 0xee][random.below(9)],
-        3 if at < bytes.len() => drop(bytes.remove(at)),
-        _ => bytes.insert(at.min(bytes.len()), random.next() as u8),
-    }
-}
-
-fn run(bytes: &[u8]) {
+fn split_and_read(bytes: &[u8]) {
     let Ok(Some(packet)) = packet::split(bytes) else {
         return;
     };
+    assert!(packet.bytes() <= bytes.len());
     if let Ok(media) = Media::parse(packet) {
         let mut out = Vec::new();
         media.emit(&mut out).expect("what was read is within bounds");
-        let again = packet::split(&out).unwrap().unwrap();
+        let again = packet::split(&out)
+            .expect("what is emitted can be read")
+            .expect("whole");
         assert_eq!(Media::parse(again), Ok(media));
     }
     if let Ok(header) = Header::parse(packet.body) {
         let mut out = Vec::new();
         header.emit(&mut out).expect("what was read is within bounds");
-        let again = packet::split(&out).unwrap().unwrap();
+        let again = packet::split(&out)
+            .expect("what is emitted can be read")
+            .expect("whole");
         let again = Header::parse(again.body).expect("what is emitted can be read");
         assert_eq!(again.entries.len(), header.entries.len());
     }
@@ -89,5 +40,54 @@ fn run(bytes: &[u8]) {
         object::emit(&Value::Object(object), &mut out);
         let again = object::parse(&out).expect("what is emitted can be read");
         assert_eq!(again.members().count(), object.members().count());
+    }
+}
+
+#[cfg(test)]
+mod runs {
+    use super::super::wire::packet::Kind;
+    use super::*;
+    use crate::damage::{Cost, damaged};
+
+    const RECORDINGS: [&[u8]; 4] = [
+        include_bytes!("testdata/mistserver-pull-live.dtsc"),
+        include_bytes!("testdata/mistserver-pull-vod.dtsc"),
+        include_bytes!("testdata/mistserver-ping.dtsc"),
+        include_bytes!("testdata/mistserver-clip6.flv.dtsh"),
+    ];
+
+    #[test]
+    fn dtsc_packet() {
+        let mut seeds = Vec::new();
+        for mut recording in RECORDINGS {
+            while let Ok(Some(packet)) = packet::split(recording) {
+                let (whole, rest) = recording.split_at(packet.bytes());
+                // The payload is not what is tested, and would take most of the hits.
+                seeds.push(if packet.kind == Kind::Media {
+                    short(packet)
+                } else {
+                    whole.to_vec()
+                });
+                recording = rest;
+            }
+        }
+        let tokens: &[&[u8]] = &[
+            b"DTSC",
+            b"DTP2",
+            b"DTCM",
+            b"\xe0",
+            b"\0\0\xee",
+            b"\x0a",
+            b"\x01\0\0\0\0\0\0\0\0",
+        ];
+        damaged("dtsc_packet", Cost::Light, &seeds, tokens, super::packet);
+    }
+
+    fn short(packet: packet::Packet<'_>) -> Vec<u8> {
+        let media = Media::parse(packet).unwrap();
+        let mut out = Vec::new();
+        let data = &media.data[..media.data.len().min(20)];
+        Media { data, ..media }.emit(&mut out).unwrap();
+        out
     }
 }

@@ -10,7 +10,7 @@ pub mod limits;
 pub mod wire;
 
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 
 pub use error::Error;

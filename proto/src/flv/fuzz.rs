@@ -1,37 +1,48 @@
-//! Any bytes, cut anywhere: no panic, and no tag longer than what came.
+//! Any bytes as a file, cut anywhere: no panic, no tag longer than what came, and the same tags for every cut.
 
-use super::Reader;
-use super::reader::tests::{file, read};
+use super::{Error, Reader};
+use crate::noise::chosen_by;
+use crate::tag::MessageKind;
 
-#[test]
-fn mutated_files() {
-    let (seed, _) = file();
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut next = |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % bound as u64) as usize
-    };
-    for _ in 0..20_000 {
-        let mut file = seed.clone();
-        for _ in 0..=next(4) {
-            let at = next(file.len());
-            match next(3) {
-                0 => file[at] = next(256) as u8,
-                1 => file.insert(at, next(256) as u8),
-                _ => file.truncate(at + 1),
+type OwnedTag = (MessageKind, u32, Vec<u8>);
+
+/// Any bytes as a file.
+pub fn file(input: &[u8]) {
+    let (whole, end) = tags(&[input]);
+    let bytes: usize = whole.iter().map(|(_, _, body)| body.len() + 11).sum();
+    assert!(bytes <= input.len());
+    let cut = chosen_by(input, input.len() + 1);
+    assert_eq!(tags(&[&input[..cut], &input[cut..]]), (whole, end), "cut at {cut}");
+}
+
+fn tags(pieces: &[&[u8]]) -> (Vec<OwnedTag>, Option<Error>) {
+    let (mut reader, mut found) = (Reader::new(), Vec::new());
+    for piece in pieces {
+        reader.feed(piece);
+        loop {
+            match reader.next_tag() {
+                Ok(Some(tag)) => found.push((tag.kind, tag.timestamp, tag.body.to_vec())),
+                Ok(None) => break,
+                Err(error) => return (found, Some(error)),
             }
         }
-        let (mut reader, mut found) = (Reader::new(), Vec::new());
-        let cut = next(file.len() + 1);
-        for piece in [&file[..cut], &file[cut..]] {
-            reader.feed(piece);
-            if read(&mut reader, &mut found).is_err() {
-                break;
-            }
-        }
-        let bytes: usize = found.iter().map(|(_, _, body)| body.len() + 11).sum();
-        assert!(bytes <= file.len());
+    }
+    (found, None)
+}
+
+#[cfg(test)]
+mod runs {
+    use crate::damage::{Cost, damaged};
+    #[test]
+    fn flv_file() {
+        let (seed, _) = super::super::reader::tests::file();
+        let tokens: &[&[u8]] = &[
+            b"FLV\x01\x05\0\0\0\x09",
+            b"\x09\0\0\x05",
+            b"\x12\0\0\0",
+            b"\x08\xff\xff\xff",
+            b"\xff\xff\xff\xff",
+        ];
+        damaged("flv_file", Cost::Light, &[seed], tokens, super::file);
     }
 }

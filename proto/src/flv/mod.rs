@@ -7,8 +7,8 @@
 //! time in ms, and wrap; a join header ends with the time of the record behind it, so that a player sees no jump.
 
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 mod mux;
 mod reader;

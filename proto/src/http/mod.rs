@@ -18,9 +18,11 @@
 pub mod limits;
 
 mod carry;
-mod error;
 #[cfg(test)]
-mod fuzz;
+mod cases;
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod session;
 mod wire;
 

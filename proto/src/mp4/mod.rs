@@ -30,8 +30,8 @@
 
 mod entry;
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod lane;
 pub mod limits;
 mod mux;

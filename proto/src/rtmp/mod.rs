@@ -14,8 +14,8 @@
 
 pub mod client;
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 pub mod mux;
 pub mod session;

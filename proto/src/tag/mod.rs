@@ -14,8 +14,8 @@ pub mod mux;
 pub mod wire;
 
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 
 pub use demux::{Announced, Counters, Demux, Item, MessageKind};
 pub use error::Error;

@@ -1,65 +1,87 @@
-//! Bounded mutation runs of the parsers and the checker, from a stream of our own.
+//! Any bytes as a transport stream, as its parts, and as sections whose check sum is right.
 
 use super::check::Checker;
-use super::mux::scene::{Scene, muxed};
+use super::wire::section::crc32;
 use super::wire::{PACKET_BYTES, Pat, Pmt, Sdt, packet, pes};
-use crate::noise::Noise;
+use crate::noise::chosen_by;
 
-fn mutate(random: &mut Noise, bytes: &mut Vec<u8>) {
-    for _ in 0..=random.below(12) {
-        let at = random.below(bytes.len());
-        match random.below(6) {
-            0 => bytes.truncate(at.max(1)),
-            1 => bytes.insert(at, random.next() as u8),
-            2 => {
-                let from = random.below(bytes.len());
-                let length = random.below(300).min(bytes.len() - from).min(bytes.len() - at);
-                bytes.copy_within(from..from + length, at);
-            }
-            3 => bytes[at] = [0, 0xff, 0x47, 0x80, 1][random.below(5)],
-            _ => bytes[at] ^= 1 << random.below(8),
-        }
+/// Any bytes as a stream, in pieces.
+pub fn stream(input: &[u8]) {
+    let mut checker = Checker::new();
+    for piece in input.chunks(1 + chosen_by(input, 500)) {
+        checker.push(piece);
     }
+    checker.finish();
+    for window in input.windows(PACKET_BYTES).step_by(61) {
+        let window = window.try_into().expect("a window of that size");
+        let _ = packet::parse(window);
+    }
+    let _ = pes::Head::parse(&input[chosen_by(input, input.len())..]);
 }
 
-#[test]
-fn any_bytes_are_judged_without_panic() {
-    let stream = muxed(&Scene::default()).concat();
-    let mut random = Noise(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..400 {
-        let from = random.below(stream.len() / PACKET_BYTES) * PACKET_BYTES;
-        let mut bytes = stream[from..stream.len().min(from + 60 * PACKET_BYTES)].to_vec();
-        mutate(&mut random, &mut bytes);
-        let mut checker = Checker::new();
-        // tables first, so that what follows is looked into
-        checker.push(&stream[..4 * PACKET_BYTES]);
-        for piece in bytes.chunks(1 + random.below(500)) {
-            checker.push(piece);
-        }
-        checker.finish();
-        for window in bytes.windows(PACKET_BYTES).step_by(61) {
-            let _ = packet::parse(window.try_into().unwrap());
-        }
-        let at = random.below(bytes.len());
-        let _ = pes::Head::parse(&bytes[at..]);
-        let _ = Pat::parse(&bytes[at..]);
-        let _ = Pmt::parse(&bytes[at..]);
-        let _ = Sdt::parse(&bytes[at..]);
+/// Any bytes as a section, and as one behind whose body stands the right check sum and length.
+pub fn section(input: &[u8]) {
+    let read = |bytes: &[u8]| {
+        (
+            Pat::parse(bytes).is_ok(),
+            Pmt::parse(bytes).is_ok(),
+            Sdt::parse(bytes).is_ok(),
+        )
+    };
+    read(input);
+    if input.len() < 8 || input.len() > 1_000 {
+        return;
     }
+    let mut section = input.to_vec();
+    let length = section.len() + 4 - 3;
+    section[1] = section[1] & 0xf0 | (length >> 8) as u8;
+    section[2] = length as u8;
+    let sum = crc32(&section);
+    section.extend_from_slice(&sum.to_be_bytes());
+    read(&section);
 }
 
-/// Behind a CRC that is right the bodies are still anybody's.
-#[test]
-fn any_section_body_is_read_or_refused() {
-    let mut random = Noise(0x2545_f491_4f6c_dd1d);
-    for _ in 0..20_000 {
-        let mut section = vec![[0u8, 2, 0x42][random.below(3)], 0xb0, 0, 0, 1, 0xc1, 0, 0];
-        for _ in 0..random.below(60) {
-            section.push([0, 1, 4, 0x48, 0xff, random.next() as u8][random.below(6)]);
+#[cfg(test)]
+mod runs {
+    use super::super::mux::scene::{Scene, muxed};
+    use super::*;
+    use crate::damage::{Cost, damaged};
+
+    #[test]
+    fn ts_stream() {
+        let stream = muxed(&Scene::default()).concat();
+        // Tables first, so that what follows is looked into.
+        let tables = &stream[..4 * PACKET_BYTES];
+        let pieces = stream.chunks(30 * PACKET_BYTES).take(40);
+        let seeds: Vec<_> = pieces.map(|piece| [tables, piece].concat()).collect();
+        let tokens: &[&[u8]] = &[
+            b"\x47",
+            b"\x47\x40\0\x10\0",
+            b"\0\0\x01\xe0",
+            b"\0\0\x01\xc0",
+            b"\xff\xff",
+        ];
+        damaged("ts_stream", Cost::Heavy, &seeds, tokens, super::stream);
+    }
+
+    #[test]
+    fn ts_section() {
+        let stream = muxed(&Scene::default()).concat();
+        let packets = stream.chunks(PACKET_BYTES).take(4);
+        // Behind the head and the pointer, without the check sum.
+        let mut seeds: Vec<Vec<u8>> = packets.map(|packet| packet[5..].to_vec()).collect();
+        for seed in &mut seeds {
+            let length = usize::from(u16::from_be_bytes([seed[1] & 0x0f, seed[2]]));
+            seed.truncate(length.saturating_sub(1).max(8));
         }
-        section[2] = (section.len() + 4 - 3) as u8;
-        let crc = super::wire::section::crc32(&section);
-        section.extend_from_slice(&crc.to_be_bytes());
-        let _ = (Pat::parse(&section), Pmt::parse(&section), Sdt::parse(&section));
+        let tokens: &[&[u8]] = &[
+            b"\0\xb0",
+            b"\x02\xb0",
+            b"\x42\xf0",
+            b"\x48",
+            b"\x05\x04HEVC",
+            b"\xff\xff",
+        ];
+        damaged("ts_section", Cost::Light, &seeds, tokens, super::section);
     }
 }

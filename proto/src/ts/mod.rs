@@ -21,8 +21,8 @@ pub mod mux;
 pub mod wire;
 
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 
 pub use error::Error;
 pub use mux::Mux;

@@ -1,4 +1,5 @@
-use super::super::fuzz::{CASES, Case, Told, converse};
+use super::super::cases::{CASES, Case};
+use super::super::fuzz::{Told, converse};
 use super::*;
 
 mod moves;

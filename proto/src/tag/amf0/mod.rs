@@ -11,8 +11,8 @@
 //! off by the end of the input; bytes that are not UTF-8 (cameras write Latin-1) become U+FFFD.
 
 mod error;
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 mod wire;
 
