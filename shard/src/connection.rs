@@ -260,6 +260,7 @@ impl<S> Connections<S> {
         })
     }
 
+    /// Its place stays empty until [`Connections::reuse`].
     pub fn remove(&mut self, id: ConnId) -> Option<Box<Connection<S>>> {
         let place = self
             .places
@@ -269,6 +270,18 @@ impl<S> Connections<S> {
         place.generation = (place.generation + 1) & GENERATION_MASK;
         self.left.push(id.index);
         Some(connection)
+    }
+
+    /// # Panics
+    /// When the list of free places contradicts the places.
+    pub fn check_invariants(&self) {
+        assert!(self.places.len() <= self.max as usize);
+        assert!(self.left.is_empty(), "all ends have been told");
+        assert_eq!(self.open(), self.ids().count());
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let empty = (0..self.places.len() as u32).filter(|index| self.at(*index).is_none());
+        assert_eq!(free, empty.collect::<Vec<_>>(), "every empty place is free, once");
     }
 
     pub fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
@@ -293,6 +306,7 @@ mod tests {
         assert!(connections.insert(()).is_none(), "its end has not been told");
         assert_eq!(connections.open(), 1);
         connections.reuse();
+        connections.check_invariants();
         let third = connections.insert(()).unwrap();
         assert_eq!((third.index, third.generation), (first.index, 1));
         assert!(connections.get(first).is_none() && connections.get_mut(second).is_some());

@@ -574,6 +574,39 @@ impl<M, K: Kernel> Core<M, K> {
         self.serve(id)
     }
 
+    /// A feed and the places of its viewers here.
+    pub(crate) fn local_feed(&self, feed: u32) -> Option<(&Feed, &[u32])> {
+        let local = self.fanout.local(feed)?;
+        Some((&local.feed, &local.cursors))
+    }
+
+    /// # Panics
+    /// When a feed's list of viewers, its claim and its subscription contradict each other.
+    pub(crate) fn check_fanout(&self) {
+        let cursor_of = |index: &u32| self.connections.get(self.connections.at(*index)?)?.cursor.as_ref();
+        for (number, local) in self.fanout.feeds.iter().enumerate() {
+            let Some(local) = local else {
+                assert!(self.fanout.free.contains(&(number as u32)));
+                continue;
+            };
+            for (place, index) in local.cursors.iter().enumerate() {
+                let cursor = cursor_of(index).expect("who stands in a feed's list has a cursor");
+                assert_eq!((cursor.feed as usize, cursor.place as usize), (number, place));
+            }
+            let asks = local.feed.subscribers() & self.id.bit() != 0;
+            assert_eq!(asks, !local.cursors.is_empty(), "doorbells are for who has viewers");
+            if local.cursors.is_empty() {
+                assert_eq!(local.feed.released(self.id.index()), WAITING, "nobody claims nothing");
+            }
+            let pace = &self.fanout.classes[local.class as usize];
+            let in_turn = self.fanout.turn.as_ref().is_some_and(|turn| turn.class == local.class);
+            assert!(
+                !local.dirty || pace.dirty || in_turn,
+                "a feed that wants a turn gets one"
+            );
+        }
+    }
+
     fn end_visit(&mut self) {
         let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.take()) else {
             return;

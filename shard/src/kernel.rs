@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::pool::Pool;
 use crate::pool::log::Span;
-pub use crate::sys::uring::{Completion, ReceiveBuffers, Signalling, Uring};
+pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring};
 use crate::sys::{clock, socket};
 
 /// Bytes on their way to a socket.

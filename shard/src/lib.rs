@@ -11,6 +11,8 @@
 #![cfg_attr(loom, allow(dead_code))]
 
 #[cfg(not(loom))]
+mod check;
+#[cfg(not(loom))]
 pub mod connection;
 #[cfg(not(loom))]
 pub mod core;
@@ -22,6 +24,7 @@ pub mod executor;
 #[cfg(not(loom))]
 pub mod fanout;
 pub mod feed;
+#[cfg(not(loom))]
 pub mod kernel;
 pub mod limits;
 #[cfg(not(loom))]

@@ -157,6 +157,14 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         })
     }
 
+    pub fn core(&self) -> &Core<A::Message, K> {
+        &self.core
+    }
+
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
     /// One pass, and what comes after it.
     pub fn step(&mut self) -> io::Result<Step> {
         self.core.kernel.set_signalling(Signalling::Off);

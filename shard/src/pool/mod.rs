@@ -369,6 +369,11 @@ impl Pool {
         std::ptr::without_provenance(self.memory.address_of(self.offset_of(block), BLOCK_BYTES) as usize)
     }
 
+    /// Copies bytes out by their place in the file, as `sendfile` would read them at this moment.
+    pub fn read(&self, file_offset: u64, to: &mut [u8]) {
+        self.memory.copy_out(file_offset as usize, to);
+    }
+
     /// The words and bytes behind the blocks.
     pub(crate) fn memory(&self) -> &Mapping {
         &self.memory

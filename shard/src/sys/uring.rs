@@ -32,7 +32,26 @@ pub struct Completion {
     flags: u32,
 }
 
+/// Whether an operation goes on after it reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    Still,
+    NoMore,
+}
+
 impl Completion {
+    /// As another kernel than io_uring reports it; see [`crate::kernel`].
+    pub fn of(user_data: u64, result: i32, armed: Armed, buffer: Option<u16>) -> Completion {
+        // io_uring.h: IORING_CQE_F_BUFFER, IORING_CQE_F_MORE, IORING_CQE_BUFFER_SHIFT.
+        let buffer = buffer.map_or(0, |buffer| u32::from(buffer) << 16 | 1);
+        let more = if armed == Armed::Still { 2 } else { 0 };
+        Completion {
+            user_data,
+            result,
+            flags: buffer | more,
+        }
+    }
+
     /// The operation stays armed and will report again.
     pub fn is_armed(&self) -> bool {
         cqueue::more(self.flags)
@@ -439,4 +458,20 @@ fn map_anonymous(bytes: usize) -> io::Result<NonNull<u8>> {
         return Err(io::Error::last_os_error());
     }
     NonNull::new(address.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completion_made_by_hand_reads_as_the_kernels() {
+        for armed in [Armed::Still, Armed::NoMore] {
+            for buffer in [None, Some(0), Some(127), Some(u16::MAX)] {
+                let completion = Completion::of(7, -9, armed, buffer);
+                assert_eq!(completion.is_armed(), armed == Armed::Still);
+                assert_eq!((completion.buffer(), completion.result), (buffer, -9));
+            }
+        }
+    }
 }

@@ -1,0 +1,90 @@
+//! What holds on a shard between two passes, as one check for tests and simulation. The appliance never calls it.
+
+use crate::connection::{ConnId, InFlight, WAITING};
+use crate::core::Core;
+use crate::kernel::Kernel;
+
+/// What a connection waits for in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The slot of its socket.
+    pub slot: u32,
+    pub receives: bool,
+    /// Its socket was full.
+    pub polls: bool,
+}
+
+impl<M, K: Kernel> Core<M, K> {
+    /// # Panics
+    /// When connections, cursors, feeds and counts contradict each other. Only between two steps of the shard.
+    pub fn check_invariants(&self) {
+        self.connections.check_invariants();
+        assert_eq!(
+            self.counters.connections_open.value(),
+            self.connections.open() as u64,
+            "connections counted and open"
+        );
+        assert!(self.events.is_empty(), "a pass hands out all its events");
+        let mut rest_bytes = 0;
+        for id in self.connections.ids() {
+            rest_bytes += self.check_connection(id);
+        }
+        assert_eq!(rest_bytes, self.fanout.rest_bytes, "rests counted and held");
+        let urgent = |id: &ConnId| self.connections.get(*id).is_some_and(|connection| connection.queued);
+        let queued = self.connections.ids().filter(urgent).count();
+        let standing = self.fanout.urgent.iter().filter(|id| urgent(id)).count();
+        assert_eq!(
+            queued, standing,
+            "who is to be served at once stands in the queue, once"
+        );
+        self.check_fanout();
+    }
+
+    /// What every connection waits for.
+    pub fn waits(&self) -> impl Iterator<Item = Waits> + '_ {
+        self.connections.ids().filter_map(|id| {
+            let connection = self.connections.get(id)?;
+            Some(Waits {
+                slot: id.index,
+                receives: connection.receive_armed,
+                polls: connection.writable_armed,
+            })
+        })
+    }
+
+    /// Returns how many bytes of a rest the connection holds.
+    fn check_connection(&self, id: ConnId) -> usize {
+        let connection = self.connections.get(id).expect("an id of the table");
+        assert_eq!(
+            connection.in_flight,
+            InFlight::Nothing,
+            "a send completes within its submit"
+        );
+        let own = &connection.own;
+        assert!(own.sent <= own.bytes.len() && own.rest <= own.bytes.len());
+        let Some(cursor) = &connection.cursor else {
+            return own.rest;
+        };
+        let (feed, cursors) = self.local_feed(cursor.feed).expect("a cursor's feed is open");
+        assert_eq!(
+            cursors.get(cursor.place as usize),
+            Some(&id.index),
+            "a cursor stands in its feed's list"
+        );
+        if cursor.position == WAITING {
+            assert_eq!(cursor.end, WAITING);
+            return own.rest;
+        }
+        let released = feed.released(self.id.index());
+        let (position, end) = (cursor.position, cursor.end);
+        assert!(
+            released <= position && position <= end && end <= feed.head(),
+            "{released} {position} {end} {}",
+            feed.head()
+        );
+        if let Some(record) = feed.record_at(end.saturating_sub(1)) {
+            assert!(end == record.start || end == record.end, "a range ends inside a record");
+        }
+        own.rest
+    }
+}
