@@ -8,7 +8,16 @@ use serde_json::Value;
 
 const LINES_MAX: usize = 1_000;
 const FRONT_PAGE_LINES_MIN: usize = 3;
-const ROOMS: [&str; 8] = ["src", "shard", "proto", "calculators", "benches", "tests", "systemd", "fuzz"];
+const ROOMS: [&str; 8] = [
+    "src",
+    "shard",
+    "proto",
+    "calculators",
+    "benches",
+    "tests",
+    "systemd",
+    "fuzz",
+];
 const LICENCES: [&str; 10] = [
     "MIT",
     "Apache-2.0",
@@ -65,7 +74,15 @@ fn files(below: &Path) -> Vec<PathBuf> {
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
                 // Of these, the last are what fuzzing left.
-                let left_out = ["target", "node_modules", ".git", ".cache", "corpus", "seeds", "artifacts"];
+                let left_out = [
+                    "target",
+                    "node_modules",
+                    ".git",
+                    ".cache",
+                    "corpus",
+                    "seeds",
+                    "artifacts",
+                ];
                 if !left_out.contains(&name.as_str()) {
                     folders.push(path);
                 }
@@ -302,9 +319,14 @@ fn fuzz_targets_need_nothing_unknown() {
         .collect();
     let mut bodies = BTreeSet::new();
     for path in rust_files("proto/src").iter().filter(|path| path.ends_with("fuzz.rs")) {
-        let module = shown(path).replace("proto/src/", "").replace(".rs", "").replace('/', "::");
+        let module = shown(path)
+            .replace("proto/src/", "")
+            .replace(".rs", "")
+            .replace('/', "::");
         let source = text(path);
-        let names = source.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
+        let names = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next());
         bodies.extend(names.map(|name| format!("{module}::{name}")));
     }
     assert_eq!(targets, bodies);

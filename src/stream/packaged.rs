@@ -79,6 +79,12 @@ impl Packaged {
         }))
     }
 
+    /// # Panics
+    /// When its feed contradicts itself.
+    pub fn check_invariants(&self) {
+        self.writer.check_invariants();
+    }
+
     pub fn feed(&self) -> &Arc<Feed> {
         self.writer.feed()
     }
@@ -96,13 +102,19 @@ impl Packaged {
     pub fn end_if(&mut self, fate: Fate, counters: &AppCounters) {
         match fate {
             Fate::Goes => return,
-            Fate::EndedByBreak => counters.feeds_ended_break.add(1),
+            Fate::EndedByBreak => {
+                counters.feeds_ended_break.add(1);
+                if !self.is_ended() {
+                    self.finish(counters);
+                }
+                return;
+            }
             Fate::EndedByMemory => counters.feeds_ended_memory.add(1),
             Fate::EndedByClaims => counters.feeds_ended_claims.add(1),
         }
-        if !self.is_ended() {
-            self.finish(counters);
-        }
+        // A record is missing: what the muxer still holds would stand behind a hole, in the middle of a GOP.
+        self.writer.finish();
+        self.grown = true;
     }
 
     pub fn watch(&mut self, shard: ShardId) {
