@@ -156,6 +156,10 @@ impl Directory {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub fn home(&self, name: &StreamName) -> Option<ShardId> {
         self.entries.get(name).map(|entry| entry.home)
     }

@@ -53,11 +53,16 @@ struct Wake {
 
 impl<M> Mesh<M> {
     pub fn new(shards: usize) -> Self {
+        Mesh::with_inboxes(shards, INBOX_MESSAGES)
+    }
+
+    /// With room for `messages` in each inbox.
+    pub fn with_inboxes(shards: usize, messages: usize) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards));
         Mesh {
             inboxes: (0..shards)
                 .map(|_| Inbox {
-                    messages: ArrayQueue::new(INBOX_MESSAGES),
+                    messages: ArrayQueue::new(messages),
                     wake: OnceLock::new(),
                 })
                 .collect(),

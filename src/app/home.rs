@@ -54,6 +54,21 @@ impl Streams {
         self.places.get(place)?.as_ref()
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Stream> {
+        self.places.iter().flatten()
+    }
+
+    /// # Panics
+    /// When names and places disagree, or a stream contradicts itself.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.iter().count(), self.by_name.len());
+        for stream in self.iter() {
+            let place = self.place_of(&stream.name).expect("a stream is found by its name");
+            assert_eq!(self.at(place).map(|found| &found.name), Some(&stream.name));
+            stream.check_invariants();
+        }
+    }
+
     fn named(&mut self, name: &StreamName) -> Option<&mut Stream> {
         let place = self.place_of(name)?;
         self.at_mut(place)

@@ -5,6 +5,7 @@
 //! home in `home`.
 
 mod addresses;
+mod check;
 mod clip;
 mod home;
 mod http;

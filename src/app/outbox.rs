@@ -27,6 +27,10 @@ impl<M> Default for Outbox<M> {
 }
 
 impl<M> Outbox<M> {
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether a message to `target` would overtake one that waits.
     fn waits_for(&self, target: ShardId) -> bool {
         self.waiting.iter().any(|(other, _)| *other == target)

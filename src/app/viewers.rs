@@ -43,6 +43,25 @@ struct Watched {
     home: ShardId,
 }
 
+impl Watches {
+    /// Apart from where streams were found.
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.open.is_empty() && self.keys.is_empty()
+    }
+
+    /// # Panics
+    /// When a feed is watched under no key, or under one that is no feed's.
+    pub fn check_invariants<K: Kernel>(&self, core: &Core<Message<K>, K>) {
+        for (id, key) in &self.keys {
+            assert!(core.feed(*id).is_some(), "{key:?} is watched and not open");
+            assert!(core.viewers(*id) > 0, "{key:?} is watched by nobody");
+        }
+        for (key, watched) in &self.open {
+            assert_eq!(self.keys.get(&watched.feed), Some(key), "both tables know a feed");
+        }
+    }
+}
+
 /// What a viewer's session is told about its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {

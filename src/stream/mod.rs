@@ -149,6 +149,13 @@ impl Stream {
         }
     }
 
+    /// # Panics
+    /// When its ring or a feed contradicts itself.
+    pub fn check_invariants(&self) {
+        self.ring.check_invariants();
+        self.feeds.iter().for_each(Packaged::check_invariants);
+    }
+
     /// How long viewers are held for a publisher's return.
     pub fn grace_micros(&self) -> u64 {
         u64::from(self.settings.grace_millis) * 1000

@@ -158,8 +158,10 @@ impl Packaged {
     pub fn finish(&mut self, counters: &AppCounters) {
         self.records.clear();
         self.mux.finish(&mut self.records);
-        // Without memory for its last words the feed ends without them.
-        self.append(counters);
+        // Without memory for its last words, which may be frames, the feed ends without them.
+        if self.append(counters) == Fate::EndedByMemory {
+            counters.feeds_ended_memory.add(1);
+        }
         self.writer.finish();
         self.grown = true;
     }

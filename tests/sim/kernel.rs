@@ -1,0 +1,243 @@
+//! The simulated kernel as a shard sees it: [`Kernel`] over [`Net`], for one shard.
+//!
+//! Nothing is decided here: each call takes the lock, which nobody else holds in a world of one thread, and goes on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::MutexGuard;
+
+use penstock_shard::kernel::{Buffers, Completion, Kernel, Outgoing, Signalling};
+use penstock_shard::pool::Pool;
+use penstock_shard::pool::log::Span;
+
+use super::net::{LinkId, Net, Shared};
+
+#[derive(Debug)]
+pub struct SimKernel {
+    net: Shared,
+    shard: usize,
+}
+
+/// An owner of a connection, or of a listener.
+#[derive(Debug)]
+pub struct SimSocket {
+    net: Shared,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Link(LinkId),
+    Listener(usize),
+}
+
+impl SimSocket {
+    pub fn listener(net: &Shared, number: usize) -> SimSocket {
+        SimSocket {
+            net: net.clone(),
+            what: What::Listener(number),
+        }
+    }
+
+    fn link(&self) -> LinkId {
+        match self.what {
+            What::Link(link) => link,
+            What::Listener(number) => panic!("listener {number} is no connection"),
+        }
+    }
+
+    fn number(&self) -> usize {
+        match self.what {
+            What::Listener(number) => number,
+            What::Link(link) => panic!("connection {link} is no listener"),
+        }
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        // A lock that a panic poisoned: the panic is the report.
+        let Ok(mut net) = self.net.lock() else { return };
+        match self.what {
+            What::Link(link) => net.disown(link),
+            What::Listener(number) => net.shut_listener(number),
+        }
+    }
+}
+
+pub fn locked(net: &Shared) -> MutexGuard<'_, Net> {
+    net.lock().expect("one thread, which has not panicked")
+}
+
+impl SimKernel {
+    pub fn new(net: Shared, shard: usize) -> (SimKernel, SimBuffers) {
+        let buffers = SimBuffers {
+            net: net.clone(),
+            shard,
+            lent: Vec::new(),
+        };
+        (SimKernel { net, shard }, buffers)
+    }
+
+    fn net(&self) -> MutexGuard<'_, Net> {
+        locked(&self.net)
+    }
+}
+
+fn checked(result: Result<(), i32>) -> io::Result<()> {
+    result.map_err(io::Error::from_raw_os_error)
+}
+
+impl Kernel for SimKernel {
+    type Socket = SimSocket;
+    type Buffers = SimBuffers;
+
+    fn monotonic_micros(&self) -> u64 {
+        let net = self.net();
+        net.now + net.ports[self.shard].spent
+    }
+
+    fn thread_cpu_micros(&self) -> u64 {
+        self.net().ports[self.shard].cpu
+    }
+
+    fn register(&mut self, slot: u32, socket: &SimSocket) -> io::Result<()> {
+        self.net().fill_slot(self.shard, slot, socket.link());
+        Ok(())
+    }
+
+    fn unregister(&mut self, slot: u32) -> io::Result<()> {
+        self.net().empty_slot(self.shard, slot);
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: &SimSocket, user_data: u64) -> io::Result<()> {
+        self.net().queue_accept(self.shard, listener.number(), user_data);
+        Ok(())
+    }
+
+    fn receive(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        self.net().queue_receive(self.shard, slot, user_data);
+        Ok(())
+    }
+
+    fn poll_writable(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        self.net().queue_poll(self.shard, slot, user_data);
+        Ok(())
+    }
+
+    fn send(&mut self, slot: u32, from: Outgoing<'_>, user_data: u64) -> io::Result<()> {
+        assert!(!from.is_empty(), "nothing is sent");
+        self.net().queue_send(self.shard, slot, from, user_data);
+        Ok(())
+    }
+
+    fn cancel(&mut self, slot: u32) -> io::Result<()> {
+        self.net().queue_cancel(self.shard, slot);
+        Ok(())
+    }
+
+    fn cancel_operations(&mut self, user_data: u64) -> io::Result<()> {
+        self.net().queue_cancel_operations(self.shard, user_data);
+        Ok(())
+    }
+
+    fn timeout(&mut self, micros: u64, user_data: u64) -> io::Result<()> {
+        let mut net = self.net();
+        net.queue_timeout(self.shard, micros, user_data);
+        net.enter(self.shard);
+        Ok(())
+    }
+
+    fn ring_doorbell(&mut self, target: RawFd, user_data: u64, failure: u64) -> io::Result<()> {
+        self.net()
+            .queue_doorbell(self.shard, target as usize, user_data, failure);
+        Ok(())
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        self.net().enter(self.shard);
+        Ok(())
+    }
+
+    fn run_deferred(&mut self) -> io::Result<()> {
+        self.net().enter(self.shard);
+        Ok(())
+    }
+
+    fn completions(&mut self, out: &mut Vec<Completion>) {
+        let mut net = self.net();
+        out.extend(net.ports[self.shard].completions.drain(..));
+    }
+
+    fn has_completions(&mut self) -> bool {
+        !self.net().ports[self.shard].completions.is_empty()
+    }
+
+    fn set_signalling(&mut self, signalling: Signalling) {
+        self.net().ports[self.shard].signalling = signalling;
+    }
+
+    fn take_accepted(&mut self, result: i32) -> SimSocket {
+        let link = self.net().ports[self.shard].accepted.remove(&result);
+        SimSocket {
+            net: self.net.clone(),
+            what: What::Link(link.expect("an accepted descriptor is taken once")),
+        }
+    }
+
+    fn peer_address(&self, socket: &SimSocket) -> io::Result<SocketAddr> {
+        self.net()
+            .peer_address(socket.link())
+            .map_err(io::Error::from_raw_os_error)
+    }
+
+    fn sendfile(&mut self, socket: &SimSocket, _pool: &Pool, span: Span) -> io::Result<usize> {
+        self.net()
+            .send_pages(self.shard, socket.link(), span)
+            .map_err(io::Error::from_raw_os_error)
+    }
+
+    fn shutdown_write(&mut self, socket: &SimSocket) -> io::Result<()> {
+        checked(self.net().shutdown_write(socket.link()))
+    }
+
+    fn shutdown_listener(&mut self, listener: &SimSocket) {
+        self.net().shut_listener(listener.number());
+    }
+
+    fn reset_on_close(&mut self, socket: &SimSocket) -> io::Result<()> {
+        self.net().resets_on_close(socket.link());
+        Ok(())
+    }
+
+    fn set_not_sent_low_water(&mut self, _socket: &SimSocket, _bytes: u32) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What receives were filled with.
+#[derive(Debug)]
+pub struct SimBuffers {
+    net: Shared,
+    shard: usize,
+    lent: Vec<u8>,
+}
+
+impl Buffers for SimBuffers {
+    fn bytes(&mut self, buffer: u16, len: usize) -> &[u8] {
+        let filled = locked(&self.net).ports[self.shard].buffers_filled.remove(&buffer);
+        self.lent = filled.expect("a buffer is read once, between its completion and its return");
+        assert_eq!(self.lent.len(), len);
+        &self.lent
+    }
+
+    fn give_back(&mut self, buffer: u16) {
+        let mut net = locked(&self.net);
+        let port = &mut net.ports[self.shard];
+        port.buffers_filled.remove(&buffer);
+        assert!(!port.buffers_free.contains(&buffer), "a buffer is given back once");
+        port.buffers_free.push(buffer);
+    }
+}

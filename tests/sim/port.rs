@@ -1,0 +1,424 @@
+//! The simulated kernel's side of one shard: a queue of operations, those that are armed, completions, the clock of the
+//! shard's own work.
+//!
+//! As io_uring with DEFER_TASKRUN: operations are issued and completions appear when the shard enters, and not between.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use penstock_shard::kernel::{Armed, Completion, Outgoing, Signalling};
+use penstock_shard::pool::log::Span;
+
+use super::net::{ByReference, ECANCELED, EMFILE, ENOBUFS, EOVERFLOW, LinkId, Net};
+
+/// Few, so that receives run out of them.
+const BUFFERS: u16 = 3;
+const BUFFER_BYTES: u64 = 16 * 1024;
+
+#[derive(Debug)]
+pub struct Port {
+    queue: Vec<Queued>,
+    pub completions: VecDeque<Completion>,
+    /// Connections by slot.
+    slots: BTreeMap<u32, LinkId>,
+    pub receives: BTreeMap<u32, u64>,
+    pub polls: BTreeMap<u32, u64>,
+    /// Listener and user data.
+    accepts: Vec<(usize, u64)>,
+    timeouts: Vec<(u64, u64)>,
+    /// Doorbells on their way here.
+    doorbells: Vec<(u64, u64)>,
+    pub accepted: BTreeMap<i32, LinkId>,
+    accepted_next: i32,
+    pub buffers_free: Vec<u16>,
+    pub buffers_filled: BTreeMap<u16, Vec<u8>>,
+    pub signalling: Signalling,
+    /// When it last looked what had come.
+    looked_at: u64,
+    /// Of this step, µs.
+    pub spent: u64,
+    /// Of the thread, µs.
+    pub cpu: u64,
+    /// Times slower than an ordinary core.
+    pub slowness: u64,
+}
+
+#[derive(Debug)]
+enum Queued {
+    Accept {
+        listener: usize,
+        user_data: u64,
+    },
+    Receive {
+        slot: u32,
+        user_data: u64,
+    },
+    Poll {
+        slot: u32,
+        user_data: u64,
+    },
+    SendOwn {
+        slot: u32,
+        bytes: Vec<u8>,
+        user_data: u64,
+    },
+    SendSpan {
+        slot: u32,
+        span: Span,
+        user_data: u64,
+    },
+    Cancel {
+        slot: u32,
+    },
+    CancelOperations {
+        user_data: u64,
+    },
+    Timeout {
+        at: u64,
+        user_data: u64,
+    },
+    Doorbell {
+        target: usize,
+        user_data: u64,
+        failure: u64,
+    },
+}
+
+/// What may have come, in an order that the noise chooses.
+#[derive(Clone, Copy, Debug)]
+enum Ready {
+    Accept(usize),
+    Receive(u32),
+    Poll(u32),
+}
+
+impl Port {
+    pub fn new() -> Port {
+        Port {
+            queue: Vec::new(),
+            completions: VecDeque::new(),
+            slots: BTreeMap::new(),
+            receives: BTreeMap::new(),
+            polls: BTreeMap::new(),
+            accepts: Vec::new(),
+            timeouts: Vec::new(),
+            doorbells: Vec::new(),
+            accepted: BTreeMap::new(),
+            accepted_next: 1000,
+            buffers_free: (0..BUFFERS).collect(),
+            buffers_filled: BTreeMap::new(),
+            signalling: Signalling::Off,
+            looked_at: 0,
+            spent: 0,
+            cpu: 0,
+            slowness: 1,
+        }
+    }
+
+    pub fn spend(&mut self, micros: u64) {
+        self.spent += micros * self.slowness;
+        self.cpu += micros * self.slowness;
+    }
+
+    /// Whether everything asked is issued and everything that came is taken.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.completions.is_empty()
+    }
+
+    pub fn slot(&self, slot: u32) -> Option<LinkId> {
+        self.slots.get(&slot).copied()
+    }
+}
+
+// What a shard asks, see `Kernel`.
+impl Net {
+    pub fn fill_slot(&mut self, shard: usize, slot: u32, link: LinkId) {
+        self.links[link].owners += 1;
+        assert!(
+            self.ports[shard].slots.insert(slot, link).is_none(),
+            "a slot is emptied before it is filled"
+        );
+    }
+
+    pub fn empty_slot(&mut self, shard: usize, slot: u32) {
+        let port = &mut self.ports[shard];
+        let is_armed = port.receives.contains_key(&slot) || port.polls.contains_key(&slot);
+        assert!(
+            !is_armed,
+            "an armed operation keeps its socket open: it is cancelled before the slot is emptied"
+        );
+        if let Some(link) = port.slots.remove(&slot) {
+            self.disown(link);
+        }
+    }
+
+    pub fn queue_accept(&mut self, shard: usize, listener: usize, user_data: u64) {
+        self.ports[shard].queue.push(Queued::Accept { listener, user_data });
+    }
+
+    pub fn queue_receive(&mut self, shard: usize, slot: u32, user_data: u64) {
+        self.ports[shard].queue.push(Queued::Receive { slot, user_data });
+    }
+
+    pub fn queue_poll(&mut self, shard: usize, slot: u32, user_data: u64) {
+        self.ports[shard].queue.push(Queued::Poll { slot, user_data });
+    }
+
+    pub fn queue_send(&mut self, shard: usize, slot: u32, from: Outgoing<'_>, user_data: u64) {
+        self.ports[shard].queue.push(match from {
+            Outgoing::Own(bytes) => Queued::SendOwn {
+                slot,
+                bytes: bytes.to_vec(),
+                user_data,
+            },
+            Outgoing::Span(span) => Queued::SendSpan { slot, span, user_data },
+        });
+    }
+
+    pub fn queue_cancel(&mut self, shard: usize, slot: u32) {
+        self.ports[shard].queue.push(Queued::Cancel { slot });
+    }
+
+    pub fn queue_cancel_operations(&mut self, shard: usize, user_data: u64) {
+        self.ports[shard].queue.push(Queued::CancelOperations { user_data });
+    }
+
+    pub fn queue_timeout(&mut self, shard: usize, at: u64, user_data: u64) {
+        self.ports[shard].queue.push(Queued::Timeout { at, user_data });
+    }
+
+    pub fn queue_doorbell(&mut self, shard: usize, target: usize, user_data: u64, failure: u64) {
+        self.ports[shard].queue.push(Queued::Doorbell {
+            target,
+            user_data,
+            failure,
+        });
+    }
+
+    /// One kernel entry: what was queued is issued in its order, then what has come completes.
+    pub fn enter(&mut self, shard: usize) {
+        self.ports[shard].spend(2);
+        for queued in std::mem::take(&mut self.ports[shard].queue) {
+            self.issue(shard, queued);
+        }
+        self.look(shard);
+    }
+
+    fn issue(&mut self, shard: usize, queued: Queued) {
+        let port = &mut self.ports[shard];
+        match queued {
+            Queued::Accept { listener, user_data } => port.accepts.push((listener, user_data)),
+            Queued::Receive { slot, user_data } => {
+                let armed = port.receives.insert(slot, user_data);
+                assert_eq!(armed, None, "a receive is armed once");
+            }
+            Queued::Poll { slot, user_data } => {
+                let armed = port.polls.insert(slot, user_data);
+                assert_eq!(armed, None, "a poll is armed once");
+            }
+            Queued::SendOwn { slot, bytes, user_data } => self.send(shard, slot, Outgoing::Own(&bytes), user_data),
+            Queued::SendSpan { slot, span, user_data } => self.send(shard, slot, Outgoing::Span(span), user_data),
+            Queued::Cancel { slot } => {
+                let armed = [port.receives.remove(&slot), port.polls.remove(&slot)];
+                for user_data in armed.into_iter().flatten() {
+                    self.complete(shard, user_data, -ECANCELED, Armed::NoMore, None);
+                }
+            }
+            Queued::CancelOperations { user_data } => {
+                let before = port.accepts.len();
+                port.accepts.retain(|(_, other)| *other != user_data);
+                for _ in port.accepts.len()..before {
+                    self.complete(shard, user_data, -ECANCELED, Armed::NoMore, None);
+                }
+            }
+            Queued::Timeout { at, user_data } => port.timeouts.push((at, user_data)),
+            Queued::Doorbell {
+                target,
+                user_data,
+                failure,
+            } => {
+                // The target's queue is full, or the kernel is short of memory.
+                if self.noise.once_in(400) {
+                    return self.complete(shard, failure, -EOVERFLOW, Armed::NoMore, None);
+                }
+                let delay = self.noise.one_of(&[1, 3, 3, 10, 40, 900]);
+                let at = self.now + delay;
+                self.ports[target].doorbells.push((at, user_data));
+            }
+        }
+    }
+
+    fn send(&mut self, shard: usize, slot: u32, from: Outgoing<'_>, user_data: u64) {
+        self.ports[shard].spend(7);
+        let link = self.ports[shard].slot(slot).expect("a send names a filled slot");
+        let result = self.server_send(link, from, ByReference::No);
+        self.complete(shard, user_data, result, Armed::NoMore, None);
+    }
+
+    fn complete(&mut self, shard: usize, user_data: u64, result: i32, armed: Armed, buffer: Option<u16>) {
+        self.ports[shard]
+            .completions
+            .push_back(Completion::of(user_data, result, armed, buffer));
+    }
+
+    /// Everything armed that can report by now does.
+    fn look(&mut self, shard: usize) {
+        let now = self.now;
+        let port = &mut self.ports[shard];
+        port.looked_at = now;
+        let mut due: Vec<(u64, u64)> = Vec::new();
+        for waiting in [&mut port.timeouts, &mut port.doorbells] {
+            due.extend(waiting.iter().filter(|(at, _)| *at <= now));
+            waiting.retain(|(at, _)| *at > now);
+        }
+        due.sort_unstable();
+        for (_, user_data) in due {
+            self.complete(shard, user_data, 0, Armed::NoMore, None);
+        }
+        let mut ready: Vec<Ready> = self.ready(shard, |at| at <= now).collect();
+        for at in (1..ready.len()).rev() {
+            ready.swap(at, self.noise.below(at as u64 + 1) as usize);
+        }
+        for one in ready {
+            match one {
+                Ready::Accept(at) => self.accept_all(shard, at),
+                Ready::Receive(slot) => self.receive_all(shard, slot),
+                Ready::Poll(slot) => {
+                    if let Some(user_data) = self.ports[shard].polls.remove(&slot) {
+                        // POLLOUT
+                        self.complete(shard, user_data, 4, Armed::NoMore, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ready(&self, shard: usize, is_due: impl Fn(u64) -> bool + Clone) -> impl Iterator<Item = Ready> {
+        let port = &self.ports[shard];
+        let accepts = self.listeners.iter().enumerate().filter_map(|(listener, waiting)| {
+            let armed = port.accepts.iter().any(|(accepts, _)| *accepts == listener);
+            let (at, _) = *waiting.backlog.front().filter(|_| armed)?;
+            Some((at, Ready::Accept(listener)))
+        });
+        let receives = port.receives.keys().filter_map(|slot| {
+            let at = self.receivable_at(port.slot(*slot)?)?;
+            Some((at, Ready::Receive(*slot)))
+        });
+        let polls = port.polls.keys().filter_map(|slot| {
+            let at = self.writable_at(port.slot(*slot)?)?;
+            Some((at, Ready::Poll(*slot)))
+        });
+        accepts
+            .chain(receives)
+            .chain(polls)
+            .filter(move |(at, _)| is_due(*at))
+            .map(|(_, ready)| ready)
+    }
+
+    fn accept_all(&mut self, shard: usize, listener: usize) {
+        while let Some((at, link)) = self.listeners[listener].backlog.front().copied() {
+            let armed = self.ports[shard]
+                .accepts
+                .iter()
+                .position(|(accepts, _)| *accepts == listener);
+            let Some(armed) = armed.filter(|_| at <= self.now) else {
+                return;
+            };
+            let (_, user_data) = self.ports[shard].accepts.remove(armed);
+            if self.noise.once_in(60) {
+                self.complete(shard, user_data, -EMFILE, Armed::NoMore, None);
+                continue;
+            }
+            self.listeners[listener].backlog.pop_front();
+            let port = &mut self.ports[shard];
+            let descriptor = port.accepted_next;
+            port.accepted_next += 1;
+            port.accepted.insert(descriptor, link);
+            self.accept(link);
+            self.complete(shard, user_data, descriptor, Armed::NoMore, None);
+        }
+    }
+
+    fn receive_all(&mut self, shard: usize, slot: u32) {
+        loop {
+            let Some(user_data) = self.ports[shard].receives.get(&slot).copied() else {
+                return;
+            };
+            let link = self.ports[shard]
+                .slot(slot)
+                .expect("an armed receive names a filled slot");
+            if self.receivable_at(link).is_none_or(|at| at > self.now) {
+                return;
+            }
+            let Some(buffer) = self.ports[shard].buffers_free.pop() else {
+                self.ports[shard].receives.remove(&slot);
+                return self.complete(shard, user_data, -ENOBUFS, Armed::NoMore, None);
+            };
+            let bytes_max = self.noise.one_of(&[7, 1_460, BUFFER_BYTES, BUFFER_BYTES]) as usize;
+            let mut bytes = Vec::new();
+            let result = self.server_receive(link, bytes_max, &mut bytes);
+            match result {
+                Some(result) if result > 0 => {
+                    self.ports[shard].spend(3);
+                    self.trace.add(result as u64);
+                    self.ports[shard].buffers_filled.insert(buffer, bytes);
+                    self.complete(shard, user_data, result, Armed::Still, Some(buffer));
+                }
+                result => {
+                    self.ports[shard].buffers_free.push(buffer);
+                    let Some(result) = result else { return };
+                    self.ports[shard].receives.remove(&slot);
+                    return self.complete(shard, user_data, result, Armed::NoMore, None);
+                }
+            }
+        }
+    }
+
+    /// Whether a shard that sleeps is woken by now: something has come since it looked, and it asked to be told.
+    pub fn is_woken(&self, shard: usize) -> bool {
+        let port = &self.ports[shard];
+        if port.signalling == Signalling::Off {
+            return false;
+        }
+        let (looked_at, now) = (port.looked_at, self.now);
+        let has_come = move |at: u64| at > looked_at && at <= now;
+        let waiting = port.timeouts.iter().chain(&port.doorbells);
+        waiting.map(|(at, _)| *at).any(has_come) || self.ready(shard, has_come).next().is_some()
+    }
+
+    /// When something will come to a shard next.
+    pub fn comes_next(&self, shard: usize) -> Option<u64> {
+        let port = &self.ports[shard];
+        let now = self.now;
+        let waiting = port.timeouts.iter().chain(&port.doorbells).map(|(at, _)| *at);
+        let accepts = port.accepts.iter().filter_map(|(listener, _)| {
+            let (at, _) = *self.listeners[*listener].backlog.front()?;
+            Some(at)
+        });
+        let receives = port
+            .receives
+            .keys()
+            .filter_map(|slot| self.receivable_at(port.slot(*slot)?));
+        let polls = port.polls.keys().filter_map(|slot| self.writable_at(port.slot(*slot)?));
+        waiting
+            .chain(accepts)
+            .chain(receives)
+            .chain(polls)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub fn send_pages(&mut self, shard: usize, link: LinkId, span: Span) -> Result<usize, i32> {
+        self.ports[shard].spend(9);
+        let result = self.server_send(link, Outgoing::Span(span), ByReference::Yes);
+        usize::try_from(result).map_err(|_| -result)
+    }
+
+    pub fn shut_listener(&mut self, number: usize) {
+        let listener = &mut self.listeners[number];
+        listener.is_open = false;
+        let at = self.now;
+        for (_, link) in std::mem::take(&mut listener.backlog) {
+            self.refuse(link, at);
+        }
+    }
+}

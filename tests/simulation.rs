@@ -1,0 +1,100 @@
+//! The main job under bad weather: publishers, viewers and vandals come and go, stall and break off, shards are slow,
+//! memory is short — a thousand worlds, each replayed by its seed.
+//!
+//! `PENSTOCK_SEED=17 cargo test --release --test simulation` runs one world; `PENSTOCK_LONG=1` runs twenty times as many.
+
+mod sim;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use sim::world::{Outcome, World, counters};
+
+/// Worlds of the ordinary run, over all its parts.
+const SEEDS: u64 = 1_000;
+const LONG_TIMES: u64 = 20;
+
+fn run(seed: u64) -> Result<Outcome, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| World::new(seed).run()));
+    ran.unwrap_or_else(|_| Err("a panic, see above".to_owned()))
+        .map_err(|why| {
+            format!(
+                "seed {seed}: {why}\n\nto replay it: PENSTOCK_SEED={seed} cargo test --release --test simulation -- --nocapture\n"
+            )
+        })
+}
+
+fn wanted(part: u64, parts: u64) -> Vec<u64> {
+    let one = std::env::var("PENSTOCK_SEED").ok();
+    if let Some(seed) = one {
+        let seed = seed.parse().expect("PENSTOCK_SEED is a number");
+        return if part == 0 { vec![seed] } else { Vec::new() };
+    }
+    let is_long = std::env::var_os("PENSTOCK_LONG").is_some();
+    let seeds = if is_long { SEEDS * LONG_TIMES } else { SEEDS };
+    (0..seeds).filter(|seed| seed % parts == part).collect()
+}
+
+/// What half of the ordinary worlds must have met, or they are no weather.
+const MET: &[&str] = &[
+    "connections_refused_full",
+    "connections_moved_in",
+    "accept_errors",
+    "receive_buffers_short",
+    "sendfiles",
+    "sends_full",
+    "cursors_skipped",
+    "connections_closed_own",
+    "doorbells_failed",
+    "messages_refused",
+    "publishers_refused_busy",
+    "publishers_replaced",
+    "publishers_moved",
+    "viewers_not_found",
+    "frames_dropped_memory",
+    "frames_dropped_undecodable",
+    "feeds_ended_memory",
+    "feeds_ended_break",
+    "breaks",
+    "protocol_errors",
+];
+
+fn run_part(part: u64, parts: u64) {
+    let mut sum = vec![0; counters().count()];
+    let (mut steps, mut viewers, mut frames) = (0, 0, 0);
+    let seeds = wanted(part, parts);
+    for seed in &seeds {
+        let outcome = run(*seed).unwrap_or_else(|why| panic!("{why}"));
+        steps += outcome.steps;
+        viewers += outcome.viewers;
+        frames += outcome.frames_seen;
+        for (sum, value) in sum.iter_mut().zip(outcome.counted) {
+            *sum += value;
+        }
+    }
+    println!(
+        "{} worlds, {steps} steps, {viewers} viewers got {frames} frames",
+        seeds.len()
+    );
+    for (declared, sum) in counters().zip(&sum) {
+        println!("{} {sum}", declared.name);
+        let is_missed = *sum == 0 && seeds.len() > 1 && MET.contains(&declared.name);
+        assert!(!is_missed, "no world met {}", declared.name);
+    }
+}
+
+#[test]
+fn worlds_first_part() {
+    run_part(0, 2);
+}
+
+#[test]
+fn worlds_second_part() {
+    run_part(1, 2);
+}
+
+#[test]
+fn a_seed_replays() {
+    for seed in [3, 17, 94] {
+        assert_eq!(run(seed), run(seed));
+    }
+}
