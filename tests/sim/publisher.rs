@@ -285,9 +285,10 @@ impl Session {
                 true
             }
             Leaves::TalksRubbish => {
-                let rubbish: Vec<u8> = (0..net.noise.between(1, 3000))
-                    .map(|_| net.noise.next() as u8)
-                    .collect();
+                let bytes = net.noise.between(1, 3000);
+                let mut rubbish: Vec<u8> = (0..bytes).map(|_| net.noise.next() as u8).collect();
+                // It goes on with a chunk stream that never began: nothing of it can be taken for media.
+                rubbish[0] = net.noise.one_of(&[0x40, 0x80, 0xc0]) as u8 | net.noise.between(10, 63) as u8;
                 self.talk.dial.say(&rubbish);
                 self.next = None;
                 (self.is_over, self.is_whole) = (true, false);
