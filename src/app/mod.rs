@@ -195,11 +195,7 @@ impl<K: Kernel> App<K> {
 
     /// What the configuration says of the stream, found by its base.
     fn configured(&self, name: &StreamName) -> Option<&config::Stream> {
-        let streams = &self.config.streams;
-        streams
-            .iter()
-            .find(|(base, _)| base.as_str() == name.base())
-            .map(|(_, stream)| stream)
+        self.config.streams.get(name.base())
     }
 
     fn shut_down(&mut self, core: &mut Core<Message<K>, K>) {

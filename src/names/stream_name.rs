@@ -1,13 +1,15 @@
 //! Stream names as MistServer sanitises them (reference/mistserver-control.md section 5.1).
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::NAME_BYTES_MAX;
 
 /// A name that streams are found by. Made only by [`StreamName::sanitise`].
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamName {
+    // First, so that names are ordered as their text is: see `Borrow`.
     text: Box<str>,
     base_bytes: u8,
 }
@@ -102,6 +104,19 @@ impl StreamName {
         self.text
             .get(usize::from(self.base_bytes) + 1..)
             .filter(|_| self.text.len() > usize::from(self.base_bytes))
+    }
+}
+
+impl Hash for StreamName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// Tables of names are asked by text: by a base, which is a name itself.
+impl Borrow<str> for StreamName {
+    fn borrow(&self) -> &str {
+        &self.text
     }
 }
 
@@ -287,6 +302,19 @@ mod tests {
         assert_eq!(plain.asked, "x\u{fffd}");
         assert!(plain.changed);
         assert_eq!(StreamName::sanitise("x+").unwrap().name.wildcard(), Some(""));
+    }
+
+    #[test]
+    fn tables_of_names_are_asked_by_text() {
+        use std::collections::{BTreeMap, HashMap};
+        let names = ["live", "live+Cam", "live-2", "a"].map(|text| StreamName::sanitise(text).unwrap().name);
+        let tree: BTreeMap<StreamName, usize> = names.iter().cloned().zip(0..).collect();
+        let hash: HashMap<StreamName, usize> = names.iter().cloned().zip(0..).collect();
+        for (place, name) in names.iter().enumerate() {
+            assert_eq!((tree[name.as_str()], hash[name.as_str()]), (place, place), "{name}");
+        }
+        assert_eq!(tree.get(names[1].base()), Some(&0));
+        assert_eq!(tree.get("liv"), None);
     }
 
     #[test]
