@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::ImportError;
 use super::super::super::fuzz::{CASES, Told, answer, converse, drain, moved};
-use super::super::super::wire::body::Place;
+use super::super::super::wire::body::Place as BodyPlace;
 use super::*;
 use crate::noise::Noise;
 use crate::states::states;
@@ -13,11 +13,11 @@ states! {
     fn state(State) -> STATES {
         State::Head(_) => "head",
         State::Body { body: Body::Length { .. }, .. } => "body of a length",
-        State::Body { body: Body::Chunked { place: Place::Size { .. }, .. }, .. } => "chunk size",
-        State::Body { body: Body::Chunked { place: Place::Extension { .. }, .. }, .. } => "chunk extension",
-        State::Body { body: Body::Chunked { place: Place::Bytes { .. }, .. }, .. } => "chunk bytes",
-        State::Body { body: Body::Chunked { place: Place::End { .. }, .. }, .. } => "chunk end",
-        State::Body { body: Body::Chunked { place: Place::Trailer { .. }, .. }, .. } => "trailer",
+        State::Body { body: Body::Chunked { place: BodyPlace::Size { .. }, .. }, .. } => "chunk size",
+        State::Body { body: Body::Chunked { place: BodyPlace::Extension { .. }, .. }, .. } => "chunk extension",
+        State::Body { body: Body::Chunked { place: BodyPlace::Bytes { .. }, .. }, .. } => "chunk bytes",
+        State::Body { body: Body::Chunked { place: BodyPlace::End { .. }, .. }, .. } => "chunk end",
+        State::Body { body: Body::Chunked { place: BodyPlace::Trailer { .. }, .. }, .. } => "trailer",
         State::Asked { .. } => "asked",
         State::Streaming { .. } => "streaming",
         State::Closing(_) => "closing",
@@ -70,9 +70,12 @@ fn short_cases() -> impl Iterator<Item = Vec<u8>> {
         .filter(|input| input.len() <= 2_000)
 }
 
-/// For each state some places: the connection's bytes, how many came before, and the export there.
-fn places() -> BTreeMap<Found, Vec<(Vec<u8>, usize, Vec<u8>)>> {
-    let mut all: BTreeMap<Found, Vec<_>> = BTreeMap::new();
+/// The connection's bytes, how many came before, and the export there.
+type Place = (Vec<u8>, usize, Vec<u8>);
+
+/// For each state some places.
+fn places() -> BTreeMap<Found, Vec<Place>> {
+    let mut all: BTreeMap<Found, Vec<Place>> = BTreeMap::new();
     for input in short_cases() {
         let mut seen = BTreeSet::new();
         walk(&input, |bytes, session| {

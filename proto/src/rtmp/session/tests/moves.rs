@@ -106,9 +106,12 @@ fn walk(input: &[u8], mut at: impl FnMut(usize, Session) -> Session) -> Vec<Said
     join(all)
 }
 
-/// For each state the first places, at most one a dialogue: the dialogue, the bytes before, and the export there.
-fn places() -> BTreeMap<State, Vec<(Vec<u8>, usize, Vec<u8>)>> {
-    let mut all: BTreeMap<State, Vec<_>> = BTreeMap::new();
+/// The dialogue, how many bytes came before, and the export there.
+type Place = (Vec<u8>, usize, Vec<u8>);
+
+/// For each state the first places, at most one a dialogue.
+fn places() -> BTreeMap<State, Vec<Place>> {
+    let mut all: BTreeMap<State, Vec<Place>> = BTreeMap::new();
     for input in all_dialogues() {
         let mut seen = BTreeSet::new();
         walk(&input, |bytes, session| {
