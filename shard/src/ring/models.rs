@@ -165,31 +165,33 @@ fn codec_data_that_is_replaced_is_whole_or_not_there() {
     });
 }
 
-/// The table has two places; the third break takes that of the first, when the tail has passed it.
+/// The table has two places; the third break takes that of the first, when the tail has passed it. No block is taken
+/// meanwhile, whose order could stand in for the table's own.
 #[test]
 fn breaks_of_a_range_are_all_told_or_the_range_is_gone() {
     in_every_order(|| {
         let (mut writer, reader) = ring(2, 1_000_000);
-        writer.add_break(10).unwrap();
         append(&mut writer, 0);
-        writer.add_break(11).unwrap();
-        append(&mut writer, 1);
+        for sequence in [1, 2] {
+            writer.add_break(sequence).unwrap();
+            append(&mut writer, sequence);
+        }
         let shard = thread::spawn(move || {
-            let [first, second, third] = [0, 1, 2].map(|sequence| Break {
+            let [first, second, third] = [1, 2, 4].map(|sequence| Break {
                 sequence,
-                kind: 10 + sequence as u8,
+                kind: sequence as u8,
             });
             let mut breaks = Vec::new();
-            match reader.breaks(0..2, &mut breaks) {
+            match reader.breaks(1..3, &mut breaks) {
                 Ok(()) => assert_eq!(breaks, [first, second]),
-                Err(_) => assert!(breaks.is_empty() && reader.tail_sequence() > 0),
+                Err(_) => assert!(breaks.is_empty() && reader.tail_sequence() > 1),
             }
             breaks.clear();
-            reader.breaks(1..3, &mut breaks).expect("frame 1 stays");
+            reader.breaks(2..5, &mut breaks).expect("frame 2 stays");
             assert!(breaks == [second] || breaks == [second, third], "{breaks:?}");
         });
-        append(&mut writer, 2);
-        writer.add_break(12).unwrap();
+        append(&mut writer, 3);
+        writer.add_break(4).unwrap();
         shard.join().unwrap();
     });
 }
