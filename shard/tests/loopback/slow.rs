@@ -33,6 +33,8 @@ pub fn connected_pair(send_bytes: usize) -> (OwnedFd, TcpStream) {
     let stream = connect_narrow(listener.local_addr().unwrap());
     let (served, _) = listener.accept().unwrap();
     served.set_nonblocking(true).unwrap();
+    // As what a shard accepts.
+    served.set_nodelay(true).unwrap();
     SockRef::from(&served).set_send_buffer_size(send_bytes).unwrap();
     (served.into(), stream)
 }

@@ -48,7 +48,7 @@ fn partial_sends_of_everything_are_put_together_again() {
     for seal in wraps() {
         let world = World::new(1);
         world.feed(KEEPS_ALL, Class::Realtime);
-        let (conn, mut client) = narrow_viewer(&world, 4 * 1024, seal);
+        let (conn, mut client) = narrow_viewer(&world, 16 * 1024, seal);
         let mut noise = Noise(0x0DD5_EED5);
         let mut pinged = 0;
         for number in 0..150 {
@@ -66,7 +66,8 @@ fn partial_sends_of_everything_are_put_together_again() {
         client.read_until(|seen| seen.last == Some(149) && seen.pings.len() as u64 == pinged);
         assert!(client.seen.pings.iter().copied().eq(0..pinged));
         assert_eq!((client.seen.skips, client.seen.records), (0, 150));
-        assert!(world.counters[0].sends_full.value() > 50, "the socket was often full");
+        let full = world.counters[0].sends_full.value();
+        assert!(full > 30, "the socket was full {full} times");
     }
 }
 
