@@ -96,8 +96,8 @@ impl StreamClock {
             return (at(own.base, own.shift, interval), Step::Stay);
         }
         for base in [Some(newest), self.previous].into_iter().flatten() {
-            if base.number != own.base
-                && (raw - base.last_raw).abs() <= JUMP_FORWARD_MILLIS
+            // Its own one too: a kind that was silent for long finds it where the other kind has brought it.
+            if (raw - base.last_raw).abs() <= JUMP_FORWARD_MILLIS
                 && (raw + base.shift - self.last_millis).abs() <= JUMP_BACKWARD_MILLIS
             {
                 return (at(base.number, base.shift, own.interval), Step::Change);
@@ -281,6 +281,21 @@ mod tests {
             ('a', 5_000, 5_000, false),
             ('v', 20_040, 20_040, false),
             ('a', 5_021, 5_021, false),
+        ]);
+    }
+
+    #[test]
+    fn a_kind_that_was_silent_for_long_comes_back_without_a_jump() {
+        check(&[
+            ('v', 1_000, 1_000, false),
+            ('a', 1_010, 1_010, false),
+            ('v', 11_000, 11_000, false),
+            ('v', 20_000, 20_000, false),
+            ('a', 20_021, 20_021, false),
+            ('a', 20_042, 20_042, false),
+            // Both of them, and then each for itself.
+            ('v', 60_000, 20_042 + 1_000, true),
+            ('a', 60_021, 20_042 + 1_021, false),
         ]);
     }
 
