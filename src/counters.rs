@@ -35,6 +35,7 @@ counters! {
         feeds_ended_claims: Total "feeds", "Feeds ended because a core that stands still held too much of them: find out what keeps it busy.";
         feeds_ended_break: Total "feeds", "Feeds ended because what followed could not be expressed in their container.";
         breaks: Total "breaks", "Breaks: changes of codec data, track set, publisher or time.";
+        tracks_rested: Total "tracks", "Tracks that had no frame for 12 s while others went on, and were taken off their stream until the next one.";
         bad_messages: Total "messages", "Media messages of publishers that could not be read and were skipped.";
         http_requests: Total "requests", "HTTP requests.";
         http_errors: Total "requests", "HTTP requests answered with an error.";

@@ -72,6 +72,11 @@ pub const NAMES_LOGGED_MICROS: u64 = 1_000_000;
 /// How long viewers are given to read the end when the process stops.
 pub const SHUTDOWN_MICROS: u64 = 1_500_000;
 
+/// A track without a frame for so long, while others go on, is taken off its stream until its next one. Longer than what
+/// a demuxer leaves as a gap in time, and than any interval of frames in use.
+pub const TRACK_REST_MICROS: i64 = 12_000_000;
+const _: () = assert!(TRACK_REST_MICROS > penstock_proto::tag::limits::JUMP_FORWARD_MILLIS * 1_000 + 1_000_000);
+
 /// Track sets that a stream remembers for muxers that start in the past.
 pub const TRACK_SETS_MAX: usize = 64;
 

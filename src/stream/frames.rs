@@ -8,11 +8,17 @@ use super::*;
 impl Stream {
     /// One frame in the publisher's time.
     pub(super) fn append(&mut self, frame: &Frame<'_>, counters: &AppCounters) {
+        if self.presence.rests(frame.track) {
+            if !frame.key {
+                return counters.frames_dropped_undecodable.add(1);
+            }
+            self.presence.wake(frame.track);
+            self.enter_tracks(Break::TrackSet, &self.presence.present(), counters);
+        }
         let Some(at) = self.tracks.iter().position(|track| track.id == frame.track) else {
             return;
         };
         let timescale = self.tracks[at].timescale;
-        let is_main = main_track(&self.tracks) == Some(frame.track);
         let dts = self.timeline.map(frame.track, timescale, frame.dts);
         self.timeline.shown(frame.track, timescale, dts, frame.offset);
         let dts_micros = rescale(dts, timescale, 1_000_000);
@@ -22,7 +28,10 @@ impl Stream {
             }
             self.awaiting_key.retain(|track| *track != frame.track);
         }
-        let key_main = frame.key && is_main;
+        let key_main = self.hear(frame, dts_micros, counters);
+        let Some(at) = self.tracks.iter().position(|track| track.id == frame.track) else {
+            return;
+        };
         if key_main {
             self.cut_segment(dts_micros);
         }
@@ -60,6 +69,19 @@ impl Stream {
         self.mux(&Frame { dts, ..*frame }, counters);
     }
 
+    /// Whether the frame is one that viewers begin at. Tracks that have had none for long leave the track set before it.
+    fn hear(&mut self, frame: &Frame<'_>, dts_micros: i64, counters: &AppCounters) -> bool {
+        let main = main_track(&self.tracks);
+        let key_main = frame.key && main == Some(frame.track);
+        let rested = self.presence.hear(frame.track, dts_micros, main, key_main);
+        if rested == 0 {
+            return key_main;
+        }
+        counters.tracks_rested.add(rested as u64);
+        self.enter_tracks(Break::TrackSet, &self.presence.present(), counters);
+        frame.key && main_track(&self.tracks) == Some(frame.track)
+    }
+
     fn mux(&mut self, frame: &Frame<'_>, counters: &AppCounters) {
         for packaged in &mut self.feeds {
             if packaged.carries(frame.track) {
@@ -69,8 +91,14 @@ impl Stream {
         }
     }
 
+    /// The publisher has another track set or codec data from the next frame on.
+    pub(super) fn publish_tracks(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
+        self.presence.publish(kind, tracks);
+        self.enter_tracks(kind, &self.presence.present(), counters);
+    }
+
     /// Another track set or codec data are in force from the next frame on.
-    pub(super) fn enter_tracks(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
+    fn enter_tracks(&mut self, kind: Break, tracks: &[Track], counters: &AppCounters) {
         let tracks: Vec<Track> = tracks.iter().map(|track| self.with_generation(track)).collect();
         let first = self.track_sets.is_empty();
         if !first {

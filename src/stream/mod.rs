@@ -9,6 +9,7 @@
 mod frames;
 mod held;
 mod packaged;
+mod presence;
 mod timeline;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::registry::{self, Packaging};
 
 use held::Held;
 pub use packaged::{Fate, Packaged};
+use presence::Presence;
 use timeline::Timeline;
 
 /// Source numbers of clock points: by arrival.
@@ -48,6 +50,7 @@ pub struct Stream {
     /// Track sets with the sequence from which each was in force, oldest first.
     track_sets: Vec<(u64, Vec<Track>)>,
     timeline: Timeline,
+    presence: Presence,
     phase: Phase,
     pub feeds: Vec<Packaged>,
     /// Viewers' questions that wait for the first track set.
@@ -125,6 +128,7 @@ impl Stream {
             tracks: Vec::new(),
             track_sets: Vec::new(),
             timeline: Timeline::default(),
+            presence: Presence::default(),
             phase: Phase::Starting(Held::default()),
             feeds: Vec::new(),
             opens: Vec::new(),
@@ -229,7 +233,7 @@ impl Stream {
         if kind == Break::TimeJump {
             self.timeline.jumped();
         }
-        self.enter_tracks(kind, tracks, counters);
+        self.publish_tracks(kind, tracks, counters);
     }
 
     /// The track set is known: what was held goes in, behind a break if another publisher was here before.
@@ -240,7 +244,7 @@ impl Stream {
         let ahead = self.timeline.shown_ahead_micros();
         self.timeline
             .begin(held.first_micros.min(held.first_shown_micros.saturating_sub(ahead)));
-        self.enter_tracks(Break::Publisher, &held.tracks, counters);
+        self.publish_tracks(Break::Publisher, &held.tracks, counters);
         held.put_keyframe_first();
         for frame in &held.frames {
             self.append(&frame.lend(), counters);

@@ -645,6 +645,54 @@ fn a_jump_backwards_goes_on_and_is_a_break() {
 }
 
 #[test]
+fn a_track_without_frames_for_long_rests_until_its_next() {
+    let mut rig = Rig::new();
+    let kinds = |rig: &Rig| rig.stream.tracks.iter().map(Track::kind).collect::<Vec<_>>();
+    let seen = |rig: &Rig| (rig.counters.tracks_rested.value(), rig.counters.breaks.value());
+    rig.begin(0);
+    rig.run(0..2000);
+    for millis in (2000..15_980).step_by(40) {
+        rig.frame(Kind::Video, millis, millis % GOP_MILLIS == 0);
+    }
+    assert_eq!((kinds(&rig), seen(&rig)), (vec![Kind::Video], (1, 1)));
+    let reader = &rig.stream.reader;
+    let mut breaks = Vec::new();
+    reader.breaks(0..u64::MAX, &mut breaks).unwrap();
+    let first = reader.entry(breaks[0].sequence).unwrap();
+    assert_eq!(
+        (first.dts_micros, first.flags & flags::KEY_MAIN),
+        (14_000_000, flags::KEY_MAIN)
+    );
+    let mut late = ALL.map(|packaging| rig.watch(packaging));
+    late.iter_mut().for_each(Viewer::follow);
+    rig.run(16_000..17_000);
+    assert_eq!((kinds(&rig), seen(&rig)), (vec![Kind::Video, Kind::Audio], (1, 2)));
+    assert!(rig.stream.tracks.iter().all(|track| track.generation == 0));
+    for viewer in &mut late {
+        assert_eq!(viewer.feed.is_ended(), viewer.packaging == Packaging::Mp4);
+        assert_eq!(viewer.play().1.is_empty(), viewer.packaging == Packaging::Mp4);
+    }
+    // The main track stops: there is no keyframe to wait for, and sound is where viewers begin.
+    let sound = |rig: &mut Rig, millis: std::ops::Range<u32>| {
+        for millis in millis.filter(|millis| matches!(millis % 64, 0 | 21 | 42)) {
+            rig.frame(Kind::Audio, millis, true);
+        }
+    };
+    sound(&mut rig, 17_000..30_000);
+    assert_eq!((kinds(&rig), seen(&rig)), (vec![Kind::Audio], (2, 3)));
+    let mut late = ALL.map(|packaging| rig.watch(packaging));
+    sound(&mut rig, 30_000..31_000);
+    for viewer in &mut late {
+        let (video, audio) = viewer.play();
+        assert!(video.is_empty() && !audio.is_empty(), "{:?}", viewer.packaging);
+    }
+    rig.frame(Kind::Video, 31_000, false);
+    assert_eq!(rig.counters.frames_dropped_undecodable.value(), 1);
+    rig.frame(Kind::Video, 31_040, true);
+    assert_eq!((kinds(&rig), seen(&rig)), (vec![Kind::Video, Kind::Audio], (2, 4)));
+}
+
+#[test]
 fn segments_are_cut_at_keyframes_and_numbers_only_grow() {
     let mut rig = Rig::with(
         256,

@@ -35,6 +35,8 @@ pub struct Mux {
     /// The service's name in the SDT.
     name: String,
     lines: Vec<Line>,
+    /// Lines whose tracks have gone, the last one first: a track that comes back has its PID, by which players know it.
+    former: Vec<Line>,
     /// Index of the line with the PCR: the first video track, else the first audio track.
     pcr_line: usize,
     pid_next: u16,
@@ -67,6 +69,7 @@ impl Mux {
         Mux {
             name: name.to_owned(),
             lines: Vec::new(),
+            former: Vec::new(),
             pcr_line: 0,
             pid_next: PID_FIRST,
             tables: Tables::default(),
@@ -87,11 +90,10 @@ impl Mux {
     fn assign(&mut self, tracks: &[Track]) {
         let mut before = std::mem::take(&mut self.lines);
         let ids: Vec<u32> = before.iter().map(|line| line.track).collect();
-        let pids: Vec<u16> = before.iter().map(|line| line.pid).collect();
+        let pids: Vec<u16> = before.iter().chain(&self.former).map(|line| line.pid).collect();
         for track in tracks.iter().filter(|track| line::carries(track)).take(TRACKS_MAX) {
-            let same = before
-                .iter()
-                .position(|line| line.track == track.id && line.codec == track.codec);
+            let is_same = |line: &Line| line.track == track.id && line.codec == track.codec;
+            let same = before.iter().position(is_same);
             let free = || {
                 let gone = |line: &Line| {
                     !tracks
@@ -103,9 +105,15 @@ impl Mux {
                     .iter()
                     .position(|line| fresh && line.codec == track.codec && gone(line))
             };
-            match same.or_else(free) {
-                Some(index) => {
-                    let mut line = before.remove(index);
+            let known = match same.or_else(free) {
+                Some(index) => Some(before.remove(index)),
+                None => {
+                    let back = self.former.iter().position(is_same);
+                    back.map(|index| self.former.remove(index))
+                }
+            };
+            match known {
+                Some(mut line) => {
                     line.adopt(track);
                     self.lines.push(line);
                 }
@@ -115,6 +123,9 @@ impl Mux {
                 }
             }
         }
+        before.append(&mut self.former);
+        before.truncate(TRACKS_MAX);
+        self.former = before;
         let first = |kind| self.lines.iter().position(|line| line.codec.kind() == kind);
         self.pcr_line = first(Kind::Video).or_else(|| first(Kind::Audio)).unwrap_or(0);
     }
