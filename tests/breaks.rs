@@ -15,7 +15,7 @@ use penstock_proto::ts::wire::{PACKET_BYTES, Pmt, packet};
 use serde_json::json;
 
 use support::clips::{self, Clip};
-use support::compare::{self, JOINED, Rules, Start, WHOLE};
+use support::compare::{self, CONVERTED, JOINED, Rules, Start, WHOLE};
 use support::flv::{self, AUDIO, SCRIPT, Tag, VIDEO};
 use support::normal::{Frame, Recording};
 use support::rtmp::Publisher;
@@ -668,5 +668,130 @@ fn back_after_its_grace() {
     }
     let counters = server.counters();
     assert_eq!((counters["breaks"], counters["feeds_ended_break"]), (0, 0));
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+/// GOPs of pictures, one after the other for as long as wanted.
+fn long_pictures(seconds: u32) -> Vec<Tag> {
+    let gop = frames(&clip(clips::VIDEO_ONLY), VIDEO, 0..GOP_MILLIS);
+    let rounds = (0..seconds * 1_000 / GOP_MILLIS).map(|round| shifted(&gop, i64::from(round * GOP_MILLIS)));
+    [
+        header(&clip(clips::VIDEO_ONLY), VIDEO, 0),
+        rounds.collect::<Vec<_>>().concat(),
+    ]
+    .concat()
+}
+
+/// Sound that has gone for long is off the stream for who comes then, and on it again when it is back. MP4 is ended by both.
+#[test]
+fn sound_stops_for_long_and_comes_back() {
+    let dir = support::scratch("microphone");
+    let server = patient(300);
+    let (pictures, sound) = (long_pictures(20), clip(clips::NO_B_FRAMES));
+    let again = shifted(&frames(&sound, AUDIO, 2_000..5_000), 15_000);
+    let all = together(&[both(), pictures, line(&sound, AUDIO, 0..2_000), again]);
+    // Twelve seconds behind its last frame, at the next keyframe.
+    let gone = all.partition_point(|tag| tag.time < 14_000);
+    let back = gone + all[gone..].iter().take_while(|tag| tag.kind == VIDEO).count();
+    let (head, late) = (
+        all.partition_point(|tag| tag.time < HEAD_MILLIS),
+        all.partition_point(|tag| tag.time < 15_000),
+    );
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    publisher.send(&all[..head]);
+    let early = Viewers::join(&server, &dir, "early");
+    publisher.restart_clock();
+    publisher.send(&all[head..late]);
+    wait_taken(&server, &[&all[..late]]);
+    let counters = server.counters();
+    assert_eq!((counters["tracks_rested"], counters["breaks"]), (1, 1));
+    let silent = Viewers::join(&server, &dir, "silent");
+    publisher.restart_clock();
+    publisher.send(&all[late..]);
+    publisher.end();
+    let whole = tags::recording("sent", &all);
+    let part = |span: Range<usize>| {
+        let mut part = tags::recording("part", &all[..span.end]);
+        drop_frames(&mut part, &tags::recording("before", &all[..span.start]));
+        part
+    };
+    for seen in early.finish() {
+        if seen.output == Output::Mp4 {
+            same(&part(0..gone), &seen.recording, CONVERTED);
+        } else {
+            same(&whole, &seen.recording, CONVERTED);
+        }
+        if seen.output == Output::Ts {
+            assert_eq!(pmt_versions(&seen.file), [0, 1, 2]);
+        }
+    }
+    for seen in silent.finish() {
+        let sent = if seen.output == Output::Mp4 {
+            part(gone..back)
+        } else {
+            part(gone..all.len())
+        };
+        compare_tracks(&sent, &seen.recording, CONVERTED);
+    }
+    let counters = server.counters();
+    assert_eq!((counters["breaks"], counters["feeds_ended_break"]), (2, 2));
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+/// Without pictures there is no keyframe to begin at: who comes when they have gone for long begins with the sound.
+#[test]
+fn pictures_stop_for_long() {
+    let dir = support::scratch("camera");
+    let server = patient(300);
+    let (pictures, sound) = (clip(clips::VIDEO_ONLY), clip(clips::LONG_GOP));
+    // The last picture is of 1,960 ms; the sound goes on from its first round into a second, which begins where it ends.
+    let round = line(&sound, AUDIO, 0..12_000);
+    let second = shifted(&frames(&sound, AUDIO, 0..6_000), 11_925);
+    let all = together(&[both(), line(&pictures, VIDEO, 0..2_000), round, second]);
+    let (head, late) = (
+        all.partition_point(|tag| tag.time < HEAD_MILLIS),
+        all.partition_point(|tag| tag.time < 16_000),
+    );
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    publisher.send(&all[..head]);
+    let early = Viewers::join(&server, &dir, "early");
+    publisher.restart_clock();
+    publisher.send(&all[head..late]);
+    wait_taken(&server, &[&all[..late]]);
+    let dark = Viewers::join(&server, &dir, "dark");
+    publisher.restart_clock();
+    publisher.send(&all[late..]);
+    publisher.end();
+    let whole = tags::recording("sent", &all);
+    for seen in early.finish() {
+        let end = if seen.output == Output::Mp4 {
+            compare::End::Anywhere
+        } else {
+            compare::End::Last
+        };
+        same(&whole, &seen.recording, Rules { end, ..CONVERTED });
+    }
+    let first_round = frames(&sound, AUDIO, 0..12_000).len();
+    for seen in dark.finish() {
+        // Sound of the first round comes again in the second: whom it is looked for in must not have it twice.
+        let mut heard = only(&whole, 1);
+        heard.tracks[0].frames.drain(..first_round);
+        same(
+            &heard,
+            &seen.recording,
+            Rules {
+                start: Start::Keyframe,
+                ..CONVERTED
+            },
+        );
+        let missed = heard.tracks[0].frames.len() - seen.recording.tracks[0].frames.len();
+        assert!(
+            missed > 100,
+            "{}: begins {missed} frames behind the second round's start",
+            seen.recording.name
+        );
+    }
+    let counters = server.counters();
+    assert_eq!((counters["tracks_rested"], counters["feeds_ended_break"]), (1, 1));
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
 }

@@ -59,7 +59,7 @@ struct SlowViewer {
 
 enum ReadingEnd {
     Http(Wire),
-    Rtmp(SlowPlayer),
+    Rtmp(Box<SlowPlayer>),
 }
 
 impl SlowViewer {
@@ -76,7 +76,7 @@ impl SlowViewer {
         }
         slow.push(SlowViewer {
             output: Output::Rtmp,
-            end: ReadingEnd::Rtmp(SlowPlayer::start(server.rtmp, "live")),
+            end: ReadingEnd::Rtmp(Box::new(SlowPlayer::start(server.rtmp, "live"))),
             file: dir.join("slow-rtmp.flv"),
         });
         slow
@@ -311,13 +311,23 @@ fn readers_that_stop_for_good_are_closed() {
         ];
         server.wait_log(&words, PATIENCE);
     }
-    steps(last).iter().for_each(|step| on_air.send(step));
     assert_closed(&server, &[("connections_closed_stalled", 4)]);
     server.wait_counters("what they held", PATIENCE, |counters| {
         counters["memory_blocks_used"] <= used_before + BLOCKS_SPARE
     });
+    // Others, whose stream is over before they are ended.
+    let at_the_end = SlowViewer::join_all(&server, &dir);
+    steps(last).iter().for_each(|step| on_air.send(step));
     let fast = on_air.end().finish();
     assert_whole(&tags::recording("sent", &all), fast);
+    server.wait_counters("nothing is held any more", PATIENCE, |counters| {
+        (
+            counters["connections_closed_stalled"],
+            counters["connections_open"],
+            counters["memory_blocks_used"],
+        ) == (8, 0, 0)
+    });
+    drop(at_the_end);
     drop(slow);
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
 }
@@ -327,6 +337,8 @@ fn readers_that_stop_for_good_are_closed() {
 fn a_reader_that_holds_back_too_much_is_closed() {
     /// 120 MB: the cap is 64 MiB behind a window of two GOPs of 10 MB.
     const ROUNDS: u32 = 4;
+    /// The cap, windows of four feeds, and the ring: half of what all of them would hold in the end.
+    const BLOCKS_MAX: u64 = 1_200;
     let dir = support::scratch("evicted");
     let server = server(LAG_MAX_MILLIS, 60_000);
     let once = clip(clips::HEAVY);
@@ -335,6 +347,7 @@ fn a_reader_that_holds_back_too_much_is_closed() {
     let mut slow = Wire::connect_narrow(server.http);
     slow.request("GET", "/live.ts", &[]);
     assert_eq!(slow.answer("GET").status, 200);
+    let mut used = 0;
     for round in 0..ROUNDS {
         let shifted: Vec<Tag> = once
             .iter()
@@ -346,7 +359,9 @@ fn a_reader_that_holds_back_too_much_is_closed() {
             .collect();
         let from = if round == 0 { HEAD_MILLIS } else { 0 };
         steps(cut(&shifted, from).1).iter().for_each(|step| on_air.send(step));
+        used = used.max(server.counters()["memory_blocks_used"]);
     }
+    assert!(used <= BLOCKS_MAX, "{used} blocks were in use");
     server.wait_log(&["viewer left", "TS", "held back more than the feed's cap"], PATIENCE);
     let pictures = once.iter().filter(|tag| tag.is_frame(VIDEO)).count();
     for (output, file) in on_air.end().files() {
