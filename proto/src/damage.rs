@@ -147,11 +147,11 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Noise, seeds: &[Vec<u8>], tokens: &[
         5 => bytes.insert(at, random.next() as u8),
         6 => bytes.truncate(at),
         7 | 8 => {
-            // A number's bytes, of two to four, over what stands there.
-            let wide = 2 + random.below(3);
-            let edge = EDGES[random.below(EDGES.len())].to_be_bytes();
+            // A number's bytes over what stands there; of eight with its sign.
+            let wide = [2, 3, 4, 8][random.below(4)];
+            let edge = i64::from(EDGES[random.below(EDGES.len())].cast_signed()).to_be_bytes();
             let end = (at + wide).min(bytes.len());
-            bytes[at..end].copy_from_slice(&edge[4 - wide..][..end - at]);
+            bytes[at..end].copy_from_slice(&edge[8 - wide..][..end - at]);
         }
         9 => {
             let other = &seeds[random.below(seeds.len())];

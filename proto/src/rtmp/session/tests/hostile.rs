@@ -114,6 +114,17 @@ fn unfinished_messages_are_bounded_by_what_the_peer_may_do() {
     }
 }
 
+/// Bytes that no session exports are refused, before they are counted on. Found by the fuzz target `rtmp_exported`.
+#[test]
+fn an_exported_count_has_room_to_grow() {
+    let mut bytes = Vec::new();
+    publishing().session.export(&mut bytes);
+    assert!(Session::import(&bytes).is_ok());
+    // Behind the layout, when it was heard, the phase and the chunk size.
+    bytes[14..22].copy_from_slice(&(u64::MAX - 1234).to_be_bytes());
+    assert!(Session::import(&bytes).is_err());
+}
+
 /// A publisher who ends its publish is bounded as one who never began.
 #[test]
 fn the_bound_follows_the_publish_also_through_a_move() {
