@@ -77,6 +77,8 @@ pub struct Link {
     write_shut: bool,
     resets_on_close: bool,
     client: Client,
+    /// When the client last took something, or began to have something to take.
+    took_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +185,7 @@ impl Net {
             write_shut: false,
             resets_on_close: false,
             client: Client::Open,
+            took_at: 0,
         });
         self.trace.add(id as u64);
         Some(id)
@@ -246,6 +249,7 @@ impl Net {
             link.writable_at = now + link.latency;
         }
         if to.len() > before {
+            link.took_at = now;
             self.trace.add((to.len() - before) as u64);
             return Read::Bytes;
         }
@@ -274,6 +278,25 @@ impl Net {
         if self.links[id].client == Client::Open {
             self.client_end(id, End::Fin);
             self.links[id].client = Client::HalfClosed;
+        }
+    }
+
+    /// The client's machine loses interest: it is reset, closed, or left as it is for good.
+    pub fn client_abandon(&mut self, id: LinkId) {
+        match self.noise.below(4) {
+            0 => self.client_reset(id),
+            1 => self.client_close(id),
+            _ => {}
+        }
+    }
+
+    /// What `TCP_USER_TIMEOUT` does: a peer that takes nothing for so long is gone.
+    pub fn time_out(&mut self, micros: u64) {
+        let now = self.now;
+        for link in &mut self.links {
+            if link.owners > 0 && !link.down.is_empty() && link.took_at + micros < now {
+                link.up_end.get_or_insert((now + 1, End::Reset)).1 = End::Reset;
+            }
         }
     }
 
@@ -352,6 +375,9 @@ impl Net {
                 _ => Some((at, End::Reset)),
             };
             return count as i32;
+        }
+        if link.down.is_empty() {
+            link.took_at = now;
         }
         link.down_bytes += count;
         link.down.push_back(Sent { at, taken: 0, what });

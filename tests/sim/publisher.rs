@@ -118,7 +118,7 @@ impl Publisher {
     /// The world ends: it goes, whatever it is doing.
     pub fn dismiss(&mut self, net: &mut Net) {
         if let State::There(session) = &self.state {
-            net.client_close(session.talk.dial.link);
+            net.client_abandon(session.talk.dial.link);
         }
         self.state = State::Gone;
     }

@@ -6,6 +6,7 @@ use super::dial::Dial;
 use super::net::Net;
 use super::noise::Noise;
 use super::stage::Stage;
+use super::viewer::Dismissal;
 
 #[derive(Debug)]
 pub struct Vandal {
@@ -55,9 +56,14 @@ impl Vandal {
     }
 
     /// The world ends.
-    pub fn dismiss(&mut self, net: &mut Net) {
+    pub fn dismiss(&mut self, net: &mut Net, dismissal: Dismissal) {
         self.comes = 0;
-        self.dismiss_one(net);
+        if let Some(dial) = self.dial.take() {
+            match dismissal {
+                Dismissal::Closes => net.client_close(dial.link),
+                Dismissal::Abandons => net.client_abandon(dial.link),
+            }
+        }
     }
 
     fn dismiss_one(&mut self, net: &mut Net) {

@@ -4,6 +4,7 @@
 
 use penstock_proto::rtmp::client::Event;
 use penstock_proto::rtmp::wire::command::Command;
+use penstock_proto::rtmp::wire::message::Control;
 use penstock_proto::tag::amf0::Value;
 
 use super::dial::{Dial, Talk};
@@ -17,6 +18,14 @@ pub struct Viewer {
     state: State,
     comes: u64,
     streams: Vec<String>,
+}
+
+/// How a viewer goes when its world ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissal {
+    Closes,
+    /// In good manners, in bad ones, or not at all: it never does anything again.
+    Abandons,
 }
 
 #[derive(Debug)]
@@ -125,10 +134,19 @@ impl Viewer {
     }
 
     /// The world ends: it goes, whatever it is doing.
-    pub fn dismiss(&mut self, net: &mut Net, stage: &Stage, watched: &mut Vec<Watched>) -> Result<(), String> {
+    pub fn dismiss(
+        &mut self,
+        net: &mut Net,
+        dismissal: Dismissal,
+        stage: &Stage,
+        watched: &mut Vec<Watched>,
+    ) -> Result<(), String> {
         if let State::There(session) = &mut self.state {
             watched.extend(session.judge(Ending::Cut, stage)?);
-            net.client_close(session.link());
+            match dismissal {
+                Dismissal::Closes => net.client_close(session.link()),
+                Dismissal::Abandons => net.client_abandon(session.link()),
+            }
         }
         self.state = State::Gone;
         Ok(())
@@ -251,6 +269,12 @@ impl Session {
                 }
             }
             Way::Rtmp(talk) => {
+                // An answer of the session's own, which must find its place between two records.
+                if self.is_playing && net.noise.once_in(6) {
+                    let mut out = Vec::new();
+                    talk.client.send_control(Control::PingRequest(7), &mut out);
+                    talk.dial.say(&out);
+                }
                 let end = talk.listen(net, bytes_max)?;
                 for event in std::mem::take(&mut talk.events) {
                     match event {

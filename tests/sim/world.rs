@@ -12,7 +12,7 @@ use penstock::counters::{AppCounters, ShardSet};
 use penstock::directory::Homes;
 use penstock::messages::Message;
 use penstock_shard::counters::{Declaration, Kind, ShardCounters};
-use penstock_shard::limits::INBOX_MESSAGES;
+use penstock_shard::limits::{INBOX_MESSAGES, TCP_USER_TIMEOUT_MILLIS};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{BLOCK_BYTES, Pool};
 use penstock_shard::shard::{Setup, Shard, Step};
@@ -24,17 +24,21 @@ use super::noise::Noise;
 use super::publisher::{Big, Publisher};
 use super::stage::Stage;
 use super::vandal::Vandal;
-use super::viewer::Viewer;
+use super::viewer::{Dismissal, Viewer};
 
 /// More steps than any world takes: one that never comes to rest is a defect.
 const STEPS_MAX: u64 = 400_000;
 /// An emptied world is at rest after so long: grace, unused feeds, time-outs of sessions.
-const REST_MICROS: u64 = 60_000_000;
+const REST_MICROS: u64 = 300_000_000;
 /// Streams without publisher are over, for a viewer that reads, after so long: grace, questions' time, the drain, and
 /// shards that are given no time.
 const ENDING_MICROS: u64 = 30_000_000;
 /// A viewer that reads has got something within so long, or its end.
 const PATIENCE_MICROS: u64 = 15_000_000;
+/// Who made a feed hears that nobody watches it, and drops it, within so long.
+const UNWATCHED_MICROS: u64 = 20_000_000;
+/// The clock goes on by no more at once.
+const LEAP_MICROS: u64 = 5_000_000;
 const HOUSEKEEPING_MICROS: u64 = 50_000;
 
 type SimShard = Shard<App<SimKernel>, SimKernel>;
@@ -289,9 +293,9 @@ impl World {
         let punch = (self.pool.usage().awaiting_punch > 0).then_some(self.housekeeping_at);
         let next = shards.chain(actors).chain(punch).min();
         match next {
-            Some(at) => net.now = at.max(net.now + 1),
-            // Nothing will ever happen again.
-            None => net.now = u64::MAX / 2,
+            Some(at) => net.now = at.clamp(net.now + 1, net.now + LEAP_MICROS),
+            // Nothing will happen by itself.
+            None => net.now += LEAP_MICROS,
         }
         Ok(())
     }
@@ -346,38 +350,55 @@ impl World {
 
     /// Everybody leaves; then the shards come to rest by themselves.
     fn empty(&mut self) -> Result<(), String> {
-        {
-            let mut net = locked(&self.net);
-            self.publishers
-                .iter_mut()
-                .for_each(|publisher| publisher.dismiss(&mut net));
+        if locked(&self.net).noise.once_in(2) {
+            self.watch_no_more()?;
         }
+        self.dismiss_publishers();
         let until = self.now() + ENDING_MICROS;
         while self.now() < until && !self.is_deserted() {
             self.turn()?;
         }
         let since = self.now().saturating_sub(PATIENCE_MICROS);
-        if self.viewers.iter().any(|viewer| viewer.waits_since(since)) {
+        let is_over = self.sum(&["streams"]) == 0;
+        if is_over && self.viewers.iter().any(|viewer| viewer.waits_since(since)) {
             return Err("a viewer of a stream that is over waits for its end".to_owned());
         }
-        self.dismiss()?;
+        self.dismiss_viewers(Dismissal::Abandons)?;
         let until = self.now() + REST_MICROS;
         while self.now() < until {
             self.turn()?;
+            locked(&self.net).time_out(TCP_USER_TIMEOUT_MILLIS * 1000);
         }
         Ok(())
     }
 
-    fn dismiss(&mut self) -> Result<(), String> {
+    /// Viewers go first: nothing is made for nobody.
+    fn watch_no_more(&mut self) -> Result<(), String> {
+        self.dismiss_viewers(Dismissal::Closes)?;
+        let until = self.now() + UNWATCHED_MICROS;
+        while self.now() < until {
+            self.turn()?;
+        }
+        match self.sum(&["feeds"]) {
+            0 => Ok(()),
+            feeds => Err(format!("{feeds} feeds are made for nobody")),
+        }
+    }
+
+    fn dismiss_publishers(&mut self) {
         let mut net = locked(&self.net);
         for publisher in &mut self.publishers {
             publisher.dismiss(&mut net);
         }
+    }
+
+    fn dismiss_viewers(&mut self, dismissal: Dismissal) -> Result<(), String> {
+        let mut net = locked(&self.net);
         for viewer in &mut self.viewers {
-            viewer.dismiss(&mut net, &self.stage, &mut self.watched)?;
+            viewer.dismiss(&mut net, dismissal, &self.stage, &mut self.watched)?;
         }
         for vandal in &mut self.vandals {
-            vandal.dismiss(&mut net);
+            vandal.dismiss(&mut net, dismissal);
         }
         Ok(())
     }
@@ -400,7 +421,8 @@ impl World {
             }
             self.turn()?;
         }
-        self.dismiss()
+        self.dismiss_publishers();
+        self.dismiss_viewers(Dismissal::Closes)
     }
 
     /// Nothing is left of a world whose actors are gone.
@@ -437,20 +459,13 @@ impl World {
     }
 
     fn outcome(&self) -> Result<Outcome, String> {
-        let counted = self.counted();
-        let sum = |names: &[&str]| -> u64 {
-            let named = counters()
-                .zip(&counted)
-                .filter(|(declared, _)| names.contains(&declared.name));
-            named.map(|(_, value)| value).sum()
-        };
         let gaps = self
             .watched
             .iter()
             .map(|watched| watched.gaps.len() as u64)
             .sum::<u64>();
-        let skips = sum(&["cursors_skipped"]);
-        let dropped = sum(&[
+        let skips = self.sum(&["cursors_skipped"]);
+        let dropped = self.sum(&[
             "frames_dropped_memory",
             "frames_dropped_size",
             "frames_dropped_undecodable",
@@ -472,8 +487,17 @@ impl World {
             steps: self.steps,
             frames_seen: frames.sum::<usize>() as u64,
             viewers: self.watched.len() as u64,
-            counted,
+            counted: self.counted(),
         })
+    }
+
+    /// What the counters with these names say together.
+    fn sum(&self, names: &[&str]) -> u64 {
+        let counted = self.counted();
+        let named = counters()
+            .zip(counted)
+            .filter(|(declared, _)| names.contains(&declared.name));
+        named.map(|(_, value)| value).sum()
     }
 
     /// Sums over shards, in the order of [`counters`].
