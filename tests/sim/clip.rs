@@ -262,10 +262,9 @@ impl Maker {
     pub fn next(&mut self) -> Option<Tag> {
         let picture_micros = self.pictures * PICTURE_MILLIS * 1000;
         let pictures_left = self.pictures < self.shape.frames;
-        if self.shape.has_audio && self.packet_micros() < self.shape.frames * PICTURE_MILLIS * 1000 {
-            if !pictures_left || self.packet_micros() < picture_micros {
-                return Some(self.packet());
-            }
+        let packets_left = self.shape.has_audio && self.packet_micros() < self.shape.frames * PICTURE_MILLIS * 1000;
+        if packets_left && (!pictures_left || self.packet_micros() < picture_micros) {
+            return Some(self.packet());
         }
         pictures_left.then(|| self.picture())
     }

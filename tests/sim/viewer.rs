@@ -61,7 +61,7 @@ struct Session {
 #[derive(Debug)]
 enum Way {
     Http(Dial),
-    Rtmp(Talk),
+    Rtmp(Box<Talk>),
 }
 
 /// How it reads.
@@ -171,7 +171,7 @@ impl Viewer {
         };
         let seed = net.noise.next();
         let (way, ask_later) = match output.extension() {
-            None => (Way::Rtmp(Talk::play(link, &stream, seed)), Vec::new()),
+            None => (Way::Rtmp(Box::new(Talk::play(link, &stream, seed))), Vec::new()),
             Some(extension) => {
                 let question = format!("GET /{stream}.{extension} HTTP/1.1\r\nHost: penstock\r\n\r\n");
                 let cut = match net.noise.once_in(4) {

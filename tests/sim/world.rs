@@ -12,10 +12,11 @@ use penstock::counters::{AppCounters, ShardSet};
 use penstock::directory::Homes;
 use penstock::messages::Message;
 use penstock_shard::counters::{Declaration, Kind, ShardCounters};
-use penstock_shard::limits::{INBOX_MESSAGES, TCP_USER_TIMEOUT_MILLIS};
+use penstock_shard::limits::{INBOX_MESSAGES, STALL_MAX_MILLIS};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{BLOCK_BYTES, Pool};
 use penstock_shard::shard::{Setup, Shard, Step};
+use penstock_shard::sys::socket::eventfd;
 
 use super::judge::Watched;
 use super::kernel::{SimKernel, SimSocket, locked};
@@ -72,6 +73,44 @@ pub struct World {
     steps: u64,
 }
 
+/// What all shards of a world stand on.
+struct Ground {
+    net: Shared,
+    mesh: Arc<Mesh<Message<SimKernel>>>,
+    pool: Arc<Pool>,
+    config: Arc<Config>,
+    homes: Arc<Homes>,
+    addresses: Arc<Addresses>,
+    connections_max: u32,
+}
+
+impl Ground {
+    fn start(&self, number: usize, counters: &ShardSet) -> Core {
+        let setup = Setup {
+            id: ShardId(number as u16),
+            cpu: 0,
+            connections_max: self.connections_max,
+            mesh: self.mesh.clone(),
+            pool: self.pool.clone(),
+            counters: counters.shard.clone(),
+            listeners: listeners(&self.net, number),
+        };
+        let eventfd = eventfd().expect("one more descriptor");
+        let arrived = self.mesh.arrive(setup.id, number as i32, eventfd.as_fd());
+        arrived.expect("a descriptor can be doubled");
+        let (kernel, buffers) = SimKernel::new(self.net.clone(), number);
+        let (config, app, homes) = (self.config.clone(), counters.app.clone(), self.homes.clone());
+        let addresses = self.addresses.clone();
+        let shard = Shard::new(setup, kernel, buffers, move |_| App::new(config, app, homes, addresses));
+        Core {
+            shard: shard.expect("a simulated kernel refuses nothing"),
+            state: Step::Awake,
+            busy_until: 0,
+            is_poked: false,
+        }
+    }
+}
+
 /// A shard, and what the scheduler knows of it.
 struct Core {
     shard: SimShard,
@@ -115,39 +154,23 @@ impl World {
             .iter()
             .map(|name| (*name).to_owned())
             .collect();
-        let config = config(&mut noise, &streams);
         let messages = noise.one_of(&[1, 4, INBOX_MESSAGES as u64, INBOX_MESSAGES as u64]);
-        let mesh = Arc::new(Mesh::with_inboxes(shards, messages as usize));
-        let homes = Homes::new(shards);
-        let addresses = Addresses::new(None);
-        let net = Arc::new(Mutex::new(Net::new(noise.next(), pool.clone(), shards)));
+        let ground = Ground {
+            config: config(&mut noise, &streams),
+            mesh: Arc::new(Mesh::with_inboxes(shards, messages as usize)),
+            homes: Homes::new(shards),
+            addresses: Addresses::new(None),
+            net: Arc::new(Mutex::new(Net::new(noise.next(), pool.clone(), shards))),
+            connections_max: noise.one_of(&[4, 12, 64]) as u32,
+            pool,
+        };
         let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
-        let connections_max = noise.one_of(&[4, 12, 64]) as u32;
-        let mut cores = Vec::new();
-        for number in 0..shards {
-            let setup = Setup {
-                id: ShardId(number as u16),
-                cpu: 0,
-                connections_max,
-                mesh: mesh.clone(),
-                pool: pool.clone(),
-                counters: counters[number].shard.clone(),
-                listeners: listeners(&net, number),
-            };
-            let eventfd = penstock_shard::sys::socket::eventfd().expect("one more descriptor");
-            mesh.arrive(setup.id, number as i32, eventfd.as_fd())
-                .expect("a descriptor can be doubled");
-            let (kernel, buffers) = SimKernel::new(net.clone(), number);
-            let (config, app, homes) = (config.clone(), counters[number].app.clone(), homes.clone());
-            let addresses = addresses.clone();
-            let shard = Shard::new(setup, kernel, buffers, move |_| App::new(config, app, homes, addresses));
-            cores.push(Core {
-                shard: shard.expect("a simulated kernel refuses nothing"),
-                state: Step::Awake,
-                busy_until: 0,
-                is_poked: false,
-            });
-        }
+        let cores = counters
+            .iter()
+            .enumerate()
+            .map(|(number, counters)| ground.start(number, counters))
+            .collect();
+        let Ground { net, mesh, pool, .. } = ground;
         let now = locked(&net).now;
         let publishers = streams
             .iter()
@@ -367,7 +390,7 @@ impl World {
         let until = self.now() + REST_MICROS;
         while self.now() < until {
             self.turn()?;
-            locked(&self.net).time_out(TCP_USER_TIMEOUT_MILLIS * 1000);
+            locked(&self.net).time_out(STALL_MAX_MILLIS * 1000);
         }
         Ok(())
     }
