@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::ImportError;
-use super::super::super::fuzz::{CASES, Told, answer, converse, drain, moved};
+use super::super::super::cases::CASES;
+use super::super::super::fuzz::{Told, answer, converse, drain, moved};
 use super::super::super::wire::body::Place as BodyPlace;
 use super::*;
 use crate::noise::Noise;
