@@ -1,6 +1,6 @@
 //! What holds on a shard between two passes, as one check for tests and simulation. The appliance never calls it.
 
-use crate::connection::{ConnId, InFlight, WAITING};
+use crate::connection::{ConnId, InFlight, Life, WAITING};
 use crate::core::Core;
 use crate::kernel::Kernel;
 
@@ -59,6 +59,11 @@ impl<M, K: Kernel> Core<M, K> {
             connection.in_flight,
             InFlight::Nothing,
             "a send completes within its submit"
+        );
+        let is_ending = matches!(connection.life, Life::Flushing | Life::Draining);
+        assert!(
+            !is_ending || connection.deadline < u64::MAX,
+            "who is being ended is waited for so long"
         );
         let own = &connection.own;
         assert!(own.sent <= own.bytes.len() && own.rest <= own.bytes.len());
