@@ -55,6 +55,8 @@ struct Session {
     /// The server has no cause to miss any of it.
     is_whole: bool,
     gives_up_at: u64,
+    is_connected: bool,
+    has_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ enum Leaves {
     TalksRubbish,
     /// Sends nothing more for longer than anybody waits.
     Freezes,
+    /// Is gone right behind its question, before it can be answered.
+    AsksAndResets,
 }
 
 impl Publisher {
@@ -161,6 +165,7 @@ impl Publisher {
             Leaves::Resets,
             Leaves::TalksRubbish,
             Leaves::Freezes,
+            Leaves::AsksAndResets,
         ];
         self.state = State::There(Box::new(Session {
             talk: Talk::publish(link, &self.stream, noise.next()),
@@ -176,6 +181,8 @@ impl Publisher {
             is_over: false,
             is_whole: true,
             gives_up_at: net.now + 20_000_000,
+            is_connected: false,
+            has_asked: false,
         }));
     }
 }
@@ -202,8 +209,15 @@ impl Session {
                     }
                 }
                 Event::Refused { .. } => return Ok(true),
+                Event::Connected(_) => self.is_connected = true,
                 Event::Status { code } if code != "NetStream.Unpublish.Success" => self.is_whole = false,
                 _ => {}
+            }
+        }
+        if self.how == Leaves::AsksAndResets && self.is_connected && self.since.is_none() {
+            // The answer to `connect` has come before, that to `createStream` with this: `publish` is on its way.
+            if std::mem::replace(&mut self.has_asked, true) && self.gives_up_at > net.now + 1_000_000 {
+                self.gives_up_at = net.now + net.noise.between(1, 1_500);
             }
         }
         if let Some(end) = end {
@@ -214,6 +228,9 @@ impl Session {
             return Ok(true);
         }
         if net.now >= self.gives_up_at {
+            if self.how == Leaves::AsksAndResets {
+                net.client_reset(self.talk.dial.link);
+            }
             return Ok(true);
         }
         if net.now >= self.stalled_until && self.speak(net) {
@@ -294,6 +311,7 @@ impl Session {
                 (self.is_over, self.is_whole) = (true, false);
                 false
             }
+            Leaves::AsksAndResets => true,
             Leaves::Freezes => {
                 self.stalled_until = self.gives_up_at;
                 self.gives_up_at = net.now + net.noise.between(1_000_000, 9_000_000);
