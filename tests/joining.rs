@@ -112,33 +112,10 @@ fn rtmpdump() {
 fn gstreamer() {
     let (server, _publishers) = on_air();
     for name in NAMES {
-        let http = |kind: &str, demux: &str| {
-            let location = server.http_url(&format!("{name}.{kind}"));
-            format!("souphttpsrc location={location} is-live=true ! {demux} name=d")
-        };
-        let rtmp = server.rtmp_url(&format!("app/{name}"));
-        let sources = [
-            http("flv", "flvdemux"),
-            http("ts", "tsdemux"),
-            http("mp4", "qtdemux"),
-            format!("rtmp2src location={rtmp} ! flvdemux name=d"),
-        ];
+        let sources = players::gstreamer_sources(&server, name);
         let begun = Instant::now();
-        let running: Vec<_> = sources
-            .iter()
-            .map(|source| players::gstreamer(source, FRAMES))
-            .collect();
-        for player in &running {
-            player.succeed(WITHIN);
-            let frames = players::gstreamer_frames(player);
-            assert!(
-                frames >= FRAMES as usize,
-                "{}: {frames} frames decoded\n{}",
-                player.name,
-                player.said()
-            );
-            assert!(!player.said().contains("ERROR"), "{}", player.said());
-        }
+        let running = sources.map(|source| players::gstreamer(&source, FRAMES));
+        players::assert_gstreamer_plays(&running, FRAMES, WITHIN);
         assert!(begun.elapsed() < START_MAX, "{:?}", begun.elapsed());
     }
 }

@@ -26,34 +26,9 @@ fn on_air() -> (Server, support::process::Process) {
 #[test]
 fn gstreamer() {
     let (server, _publisher) = on_air();
-    let http = |file: &str, demux: &str| {
-        format!(
-            "souphttpsrc location={} is-live=true ! {demux} name=d",
-            server.http_url(file)
-        )
-    };
-    let rtmp = format!("rtmp2src location={} ! flvdemux name=d", server.rtmp_url("app/live"));
-    let sources = [
-        http("live.flv", "flvdemux"),
-        http("live.ts", "tsdemux"),
-        http("live.mp4", "qtdemux"),
-        rtmp,
-    ];
-    let running: Vec<_> = sources
-        .iter()
-        .map(|source| players::gstreamer(source, FRAMES))
-        .collect();
-    for player in &running {
-        player.succeed(WITHIN);
-        let frames = players::gstreamer_frames(player);
-        assert!(
-            frames >= FRAMES as usize,
-            "{}: {frames} frames decoded\n{}",
-            player.name,
-            player.said()
-        );
-        assert!(!player.said().contains("ERROR"), "{}", player.said());
-    }
+    let sources = players::gstreamer_sources(&server, "live");
+    let running = sources.map(|source| players::gstreamer(&source, FRAMES));
+    players::assert_gstreamer_plays(&running, FRAMES, WITHIN);
 }
 
 #[test]
@@ -145,29 +120,15 @@ fn pictures_that_change_their_size() {
         });
         let play = || {
             server.wait_live("live", Duration::from_secs(10));
-            let http = |file: &str, demux: &str| {
-                let location = server.http_url(file);
-                format!("souphttpsrc location={location} is-live=true ! {demux} name=d")
-            };
-            let rtmp = format!("rtmp2src location={} ! flvdemux name=d", server.rtmp_url("app/live"));
-            let sources = [http("live.flv", "flvdemux"), http("live.ts", "tsdemux"), rtmp];
-            let running = sources.each_ref().map(|source| players::gstreamer(source, FRAMES));
+            // MP4 ends at another size.
+            let [flv, ts, _, rtmp] = players::gstreamer_sources(&server, "live");
+            let running = [flv, ts, rtmp].map(|source| players::gstreamer(&source, FRAMES));
             let plays = [("flv", server.http_url("live.flv")), ("ts", server.http_url("live.ts"))];
             for page in players::chromium(&plays, 5) {
                 assert!(page.errors.is_empty(), "{}: {:?}", page.kind, page.errors);
                 assert!(page.advanced_seconds >= 5.0, "{page:?}");
             }
-            for player in &running {
-                player.succeed(WITHIN);
-                let frames = players::gstreamer_frames(player);
-                assert!(
-                    frames >= FRAMES as usize,
-                    "{}: {frames} frames\n{}",
-                    player.name,
-                    player.said()
-                );
-                assert!(!player.said().contains("ERROR"), "{}", player.said());
-            }
+            players::assert_gstreamer_plays(&running, FRAMES, WITHIN);
         };
         // The publisher ends whatever the players say.
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play));

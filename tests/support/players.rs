@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::process::{From, Process, run};
+use super::server::Server;
 
 /// A command that runs as `nobody` without groups, where the tests themselves run as root; VLC refuses root.
 pub fn as_nobody(program: &Path) -> Command {
@@ -104,8 +105,37 @@ pub fn gstreamer(source_and_demux: &str, frames: u32) -> Process {
     Process::start(&format!("gst-launch-1.0 ({source_and_demux})"), &mut command)
 }
 
+/// Source and demuxer of every output of a stream, for [`gstreamer`]: FLV, TS and MP4 over HTTP, and RTMP.
+pub fn gstreamer_sources(server: &Server, name: &str) -> [String; 4] {
+    let http = |kind: &str, demux: &str| {
+        let location = server.http_url(&format!("{name}.{kind}"));
+        format!("souphttpsrc location={location} is-live=true ! {demux} name=d")
+    };
+    let rtmp = server.rtmp_url(&format!("app/{name}"));
+    [
+        http("flv", "flvdemux"),
+        http("ts", "tsdemux"),
+        http("mp4", "qtdemux"),
+        format!("rtmp2src location={rtmp} ! flvdemux name=d"),
+    ]
+}
+
+/// Waits for the end of [`gstreamer`] pipelines: each decodes so many pictures, without an error.
+pub fn assert_gstreamer_plays(running: &[Process], frames: u32, within: Duration) {
+    for player in running {
+        player.succeed(within);
+        let (decoded, said) = (gstreamer_frames(player), player.said());
+        assert!(
+            decoded >= frames as usize,
+            "{}: {decoded} frames decoded\n{said}",
+            player.name
+        );
+        assert!(!said.contains("ERROR"), "{said}");
+    }
+}
+
 /// Decoded frames that a `gstreamer` pipeline reported.
-pub fn gstreamer_frames(process: &Process) -> usize {
+fn gstreamer_frames(process: &Process) -> usize {
     let reports = |line: &String| line.contains("last-message = chain");
     process
         .lines()
