@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tracing::warn;
 
 use crate::config::{Config, Protocol, Warning};
 use crate::names::StreamName;
@@ -62,15 +63,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
-        Command::Check { defaults: true, .. } => {
-            print!("{}", Config::default_json());
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Check { reference: true, .. } => {
-            print!("{}", Config::reference());
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Check { config, .. } => Ok(check(&config)),
+        Command::Check { defaults: true, .. } => print_out(&Config::default_json()),
+        Command::Check { reference: true, .. } => print_out(&Config::reference()),
+        Command::Check { config, .. } => check(&config),
         Command::Counters { json } => print_out(&if json {
             counters::reference_json()
         } else {
@@ -80,18 +75,26 @@ pub fn main() -> ExitCode {
     };
     log::flush();
     result.unwrap_or_else(|error| {
-        eprintln!("penstock: {error:#}");
+        log::say(&format!("penstock: {error:#}\n"));
         ExitCode::FAILURE
     })
 }
 
 /// A reader that has seen enough (`| head`) is no failure.
 fn print_out(text: &str) -> anyhow::Result<ExitCode> {
-    match io::stdout().write_all(text.as_bytes()) {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// A server serves whether or not its words find room: the disk behind its output may be full.
+fn announce(text: &str) {
+    if let Err(error) = print_out(text) {
+        warn!("{error:#}");
     }
 }
 
@@ -100,28 +103,30 @@ fn load(path: &Path) -> Option<(Config, Vec<Warning>)> {
     match Config::load(path) {
         Ok((config, warnings)) => {
             for warning in &warnings {
-                eprintln!("warning: {warning}");
+                log::say(&format!("warning: {warning}\n"));
             }
             Some((config, warnings))
         }
         Err(problems) => {
             for problem in &problems {
-                eprintln!("error: {problem}");
+                log::say(&format!("error: {problem}\n"));
             }
             None
         }
     }
 }
 
-fn check(path: &Path) -> ExitCode {
+fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let Some((config, warnings)) = load(path) else {
-        return ExitCode::FAILURE;
+        return Ok(ExitCode::FAILURE);
     };
     let listeners = counted(config.listeners.len(), "listener");
     let streams = counted(config.streams.len(), "stream");
     let warnings = counted(warnings.len(), "warning");
-    println!("{}: good, with {warnings} ({listeners}, {streams})", path.display());
-    ExitCode::SUCCESS
+    print_out(&format!(
+        "{}: good, with {warnings} ({listeners}, {streams})\n",
+        path.display()
+    ))
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -138,10 +143,11 @@ fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     log::start().context("cannot start the log")?;
     let mut server = Server::start(config)?;
     server.wait_until_up()?;
+    let mut lines = String::new();
     for (protocol, address) in &server.addresses {
-        println!("listening {} {address}", serve::title(*protocol));
+        lines += &format!("listening {} {address}\n", serve::title(*protocol));
     }
-    println!("ready");
+    announce(&(lines + "ready\n"));
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.run()?;
@@ -167,7 +173,7 @@ fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
         let found = server.addresses.iter().find(|(protocol, _)| *protocol == wanted);
         found.map_or(0, |(_, address): &(_, SocketAddr)| address.port())
     };
-    print!("{}", welcome(port(Protocol::Http), port(Protocol::Rtmp)));
+    announce(&welcome(port(Protocol::Http), port(Protocol::Rtmp)));
     server.run()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,8 @@
 //! its home; [`config`] and [`names`] are what the operator says.
 
 #![forbid(unsafe_code)]
+// The macros panic where the disk behind standard output or error is full.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod app;
 pub mod build;

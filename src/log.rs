@@ -72,6 +72,12 @@ fn words(payload: &dyn std::any::Any) -> &'static str {
         .unwrap_or("(values left out)")
 }
 
+/// Text for the operator beside the log, on standard error. Where that takes nothing (a full disk, a closed pipe) there is
+/// nobody left to tell, and what goes on goes on.
+pub fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Waits until what was logged is written, for the end of the process: the log thread ends with it.
 pub fn flush() {
     let (written, wait) = mpsc::sync_channel(1);

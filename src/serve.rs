@@ -28,6 +28,7 @@ use crate::config::{Config, Interface, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::limits;
+use crate::log;
 use crate::lookups;
 use crate::messages::Message;
 use crate::names::StreamName;
@@ -167,7 +168,7 @@ impl Server {
         let mut is_asked = false;
         for signal in self.signals.forever() {
             match signal {
-                SIGUSR1 => eprint!("{}", report(&self.counters, &self.pool)),
+                SIGUSR1 => log::say(&report(&self.counters, &self.pool)),
                 _ => {
                     is_asked = true;
                     break;
@@ -201,7 +202,7 @@ impl Server {
         if self.housekeeping.join().is_err() {
             error!("the housekeeping thread failed");
         }
-        eprint!("{}", report(&self.counters, &self.pool));
+        log::say(&report(&self.counters, &self.pool));
         match failed {
             Some(cause) => Err(cause).context("a shard failed"),
             None if !is_asked => bail!("a shard ended though nobody asked it to"),

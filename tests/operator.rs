@@ -343,3 +343,28 @@ fn the_demo_is_refused_in_the_same_words() {
         "{line}"
     );
 }
+
+/// A full disk behind the log or the output ends nothing: not the start, not SIGUSR1's report, not the last one.
+#[test]
+fn a_full_disk_behind_what_it_prints() {
+    let (_, path) = server::command("serve", &server::config(2));
+    let shell = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).arg(server::binary()).arg(&path);
+        command
+    };
+    let server = Server::ready(&mut shell("exec \"$0\" serve -c \"$1\" 2>/dev/full"), path.clone());
+    server.process.signal("USR1");
+    assert_eq!(wire::ask(server.http, "GET", "/live.flv", &[]).status, 404);
+    server.process.signal("TERM");
+    server.process.succeed(WITHIN);
+    let mute = Process::start("penstock", &mut shell("exec \"$0\" serve -c \"$1\" >/dev/full"));
+    mute.wait_words(&["WARN", "cannot write to standard output", "No space left"], WITHIN);
+    mute.signal("TERM");
+    mute.succeed(WITHIN);
+    for asked in ["check --defaults", "check --reference", "check -c \"$1\"", "counters"] {
+        let ended = Process::start("penstock", &mut shell(&format!("exec \"$0\" {asked} >/dev/full")));
+        assert_eq!(ended.wait_exit(WITHIN).code(), Some(1), "{asked}");
+        ended.wait_words(&["penstock: cannot write to standard output"], WITHIN);
+    }
+}
