@@ -56,8 +56,9 @@ pub(crate) fn damaged(target: &str, cost: Cost, seeds: &[Vec<u8>], tokens: &[&[u
     if let Some(folder) = std::env::var_os("PENSTOCK_FUZZ_SEEDS") {
         write_seeds(&Path::new(&folder).join(target), seeds);
     }
-    let one = std::env::var("PENSTOCK_FUZZ_CASE").ok();
-    if let Some(number) = one.and_then(|text| text.parse().ok()) {
+    if let Some(text) = std::env::var_os("PENSTOCK_FUZZ_CASE") {
+        let number = text.to_str().and_then(|text| text.parse().ok());
+        let number = number.unwrap_or_else(|| panic!("PENSTOCK_FUZZ_CASE={text:?} is no number"));
         let bytes = case(target, number, seeds, tokens);
         eprintln!("{target} {number}: {}", bytes.escape_ascii());
         return run(target, number, &bytes, check);
