@@ -32,9 +32,7 @@ fn config_on(interface: &str, streams: Value) -> Value {
 
 /// A second of media.
 fn some_tags() -> Vec<flv::Tag> {
-    let mut tags = flv::tags(&std::fs::read(clips::SMALL.file()).expect("made by the call"));
-    tags.retain(|tag| tag.time < 1_000);
-    tags
+    clips::SMALL.part(1_000)
 }
 
 /// One socket for both families: each pushes and plays, and an IPv4 peer is one to the log and to push rules.

@@ -16,7 +16,7 @@ use serde_json::json;
 use support::audience::{ALL, Audience};
 use support::clips::{self, Clip};
 use support::compare::{self, JOINED, WHOLE};
-use support::flv::{self, AUDIO, SCRIPT, Tag, VIDEO};
+use support::flv::{AUDIO, SCRIPT, Tag, VIDEO};
 use support::librtmp::{self, Obs};
 use support::multitrack::{self, Part};
 use support::normal::{Kind, Recording};
@@ -35,9 +35,7 @@ const HEAD_MILLIS: u32 = 1_000;
 const PART_MILLIS: u32 = 3_000;
 
 fn of_clip(clip: Clip) -> Vec<Tag> {
-    let mut tags = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
-    tags.retain(|tag| tag.time < PART_MILLIS);
-    tags
+    clip.part(PART_MILLIS)
 }
 
 /// Those behind the metadata.

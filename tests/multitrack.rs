@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::audience::{ALL, Audience};
+use support::audience::{ALL, Audience, Seen};
 use support::clips::{self, Clip};
 use support::compare::JOINED;
-use support::flv::{self, AUDIO, SCRIPT, Tag, VIDEO};
+use support::flv::{AUDIO, SCRIPT, Tag, VIDEO};
 use support::multitrack::{self, Part};
 use support::process::Process;
 use support::rtmp::Publisher;
@@ -25,9 +25,7 @@ const HEAD_MILLIS: u32 = 1_000;
 const PART_MILLIS: u32 = 3_000;
 
 fn of_clip(clip: Clip) -> Vec<Tag> {
-    let mut tags = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
-    tags.retain(|tag| tag.time < PART_MILLIS);
-    tags
+    clip.part(PART_MILLIS)
 }
 
 fn parts(tags: &[Tag], kind: u8) -> Vec<Part> {
@@ -99,6 +97,13 @@ impl Tracks {
 
 /// Sends the messages to viewers who are there from the start; gives the server, for its counters, once all has ended.
 fn watched(sent: &[Tag], main: &[Tag]) -> Server {
+    let (server, seen) = watch(sent);
+    seen.assert_saw(main);
+    server
+}
+
+/// The same, with what the viewers saw.
+fn watch(sent: &[Tag]) -> (Server, Seen) {
     let server = Server::start(&server::config(2));
     let mut publisher = Publisher::start(server.rtmp, "live", PACE);
     let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
@@ -107,8 +112,7 @@ fn watched(sent: &[Tag], main: &[Tag]) -> Server {
     publisher.restart_clock();
     publisher.send(&sent[head..]);
     publisher.end();
-    audience.finish().assert_saw(main);
-    server
+    (server, audience.finish())
 }
 
 fn assert_counted(server: &Server, frames: u64, breaks: u64) {
@@ -175,15 +179,7 @@ fn nanoseconds_beside_milliseconds() {
         sent.push(multitrack::later((nanos % 1_000_000) as u32, &part));
     }
     assert!(picture > 100, "{picture} pictures");
-    let server = Server::start(&server::config(2));
-    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
-    let head = sent.partition_point(|tag| tag.time < HEAD_MILLIS);
-    publisher.send(&sent[..head]);
-    let audience = Audience::join(&server, "live", &ALL);
-    publisher.restart_clock();
-    publisher.send(&sent[head..]);
-    publisher.end();
-    let seen = audience.finish();
+    let (server, seen) = watch(&sent);
     for (kind, recording) in seen.recordings() {
         let video = &recording.tracks[0];
         assert_eq!(video.frames.len() as u64, picture, "{kind}");

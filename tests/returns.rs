@@ -40,9 +40,7 @@ fn patient(mut settings: serde_json::Value) -> Server {
 
 /// What a publisher sends of a clip.
 fn part(clip: Clip) -> Vec<Tag> {
-    let mut tags = flv::tags(&std::fs::read(clip.file()).expect("made by the call"));
-    tags.retain(|tag| tag.time < PART_MILLIS);
-    tags
+    clip.part(PART_MILLIS)
 }
 
 /// Sends the first part of what a first publisher sends, lets viewers in, and sends the rest.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use super::flv::{self, Tag};
 use super::process::run;
 
 /// One clip: its name, and ffmpeg's arguments between `-y` and the output file.
@@ -178,6 +179,13 @@ impl Clip {
 
     pub fn has_audio(&self) -> bool {
         self.audio
+    }
+
+    /// What a publisher sends of the clip's first so many milliseconds.
+    pub fn part(&self, millis: u32) -> Vec<Tag> {
+        let mut tags = flv::tags(&std::fs::read(self.file()).expect("made by the call"));
+        tags.retain(|tag| tag.time < millis);
+        tags
     }
 
     /// The clip's file, made when no earlier run has made it.
