@@ -121,6 +121,8 @@ impl std::fmt::Debug for Wrap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     Open,
+    /// The peer takes nothing more; what it had sent before is still read, up to its end.
+    Deaf,
     /// Everything queued is sent, then the sending side ends.
     Flushing,
     /// The peer was told the end; what it still sends is thrown away.

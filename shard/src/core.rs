@@ -265,7 +265,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// finished: that has a deadline of its own.
     pub fn set_deadline(&mut self, id: ConnId, at: Option<u64>) {
         let connection = self.connections.get(id);
-        if connection.is_some_and(|connection| matches!(connection.life, Life::Open | Life::Detaching)) {
+        if connection.is_some_and(|connection| matches!(connection.life, Life::Open | Life::Deaf | Life::Detaching)) {
             self.put_deadline(id, at);
         }
     }
@@ -313,6 +313,9 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        if connection.life == Life::Deaf {
+            return self.end(id, End::Peer);
+        }
         if connection.life == Life::Open || connection.life == Life::Detaching {
             connection.life = Life::Flushing;
             let deadline = self.now + limits::DRAIN_MICROS;

@@ -311,7 +311,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         if let Some(buffer) = completion.buffer() {
             let bytes = completion.result.max(0) as usize;
             self.core.counters.bytes_received.add(bytes as u64);
-            if bytes > 0 && matches!(life, Life::Open | Life::Detaching) {
+            if bytes > 0 && matches!(life, Life::Open | Life::Deaf | Life::Detaching) {
                 self.app.received(&mut self.core, id, self.buffers.bytes(buffer, bytes));
             }
             self.buffers.give_back(buffer);
@@ -448,7 +448,7 @@ impl<M, K: Kernel> Core<M, K> {
             _ => {
                 connection.deadline = u64::MAX;
                 match connection.life {
-                    Life::Open | Life::Detaching => self.events.push_back(Event::Deadline(id)),
+                    Life::Open | Life::Deaf | Life::Detaching => self.events.push_back(Event::Deadline(id)),
                     // It had its time to read the rest: what is left is thrown away.
                     Life::Flushing => self.end(id, End::Aborted),
                     // The kernel's copy of the rest goes too (DESIGN.md 4.3): a peer that reads nothing would hold it.

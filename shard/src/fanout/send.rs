@@ -20,7 +20,8 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get(id) else {
             return Step::Idle;
         };
-        if connection.writable_armed || connection.in_flight != InFlight::Nothing {
+        let is_waiting = connection.writable_armed || connection.in_flight != InFlight::Nothing;
+        if is_waiting || connection.life == Life::Deaf {
             return Step::Idle;
         }
         if let Wrap::Sealed(_) = connection.wrap {
@@ -250,11 +251,26 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let carried = std::mem::replace(&mut connection.in_flight, InFlight::Nothing);
         if result < 0 && -result != libc::EAGAIN {
-            return self.end(id, failed_send(&io::Error::from_raw_os_error(-result)));
+            return self.not_taken(id, failed_send(&io::Error::from_raw_os_error(-result)));
         }
         if let Step::Again = self.sent(id, carried, result.max(0) as u32) {
             self.make_urgent(id);
         }
+    }
+
+    /// The socket takes nothing more. One that is not a viewer may have sent something before that is not yet received (an
+    /// encoder that closes with an answer of ours unread): the receive goes on and ends the connection.
+    fn not_taken(&mut self, id: ConnId, why: End) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let may_have_sent = connection.life == Life::Open && connection.receive_armed && connection.cursor.is_none();
+        if why != End::Peer || !may_have_sent {
+            return self.end(id, why);
+        }
+        connection.life = Life::Deaf;
+        let own = std::mem::take(&mut connection.own);
+        self.spare_own(own.bytes, own.rest);
     }
 
     /// The socket took `taken` of what `carried` held: the place moves on, a full socket is polled.

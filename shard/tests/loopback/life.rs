@@ -141,6 +141,39 @@ fn a_peer_that_resets_in_the_middle_of_a_send_harms_nobody() {
     assert_eq!(steady.seen.skips, 0);
 }
 
+/// An encoder that closes with an answer unread resets its connection, and then no further answer reaches it; all that
+/// it sent before is there.
+#[test]
+fn what_came_before_a_reset_is_received_though_an_answer_fails() {
+    const SENT: usize = 40_000;
+    let world = World::new(1);
+    let (entered, has_entered) = channel();
+    let (release, released) = channel::<()>();
+    let (told, received) = channel();
+    world.run(0, move |stage, _| {
+        stage.on_accepted = Some(Box::new(|core, conn| core.send(conn, b"an answer")));
+        let mut first = true;
+        stage.on_received = Some(Box::new(move |core, conn, bytes| {
+            if std::mem::take(&mut first) {
+                entered.send(()).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            }
+            core.send(conn, b"a further one");
+            told.send(bytes.len()).unwrap();
+        }));
+    });
+    let mut client = world.connect(0);
+    let conn = world.await_accepted(0);
+    client.peek(&mut [0; 1]).unwrap();
+    client.write_all(&[1]).unwrap();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+    client.write_all(&vec![2; SENT - 1]).unwrap();
+    drop(client);
+    release.send(()).unwrap();
+    assert_eq!(world.await_ended(0), (conn, End::Peer));
+    assert_eq!(received.try_iter().sum::<usize>(), SENT);
+}
+
 /// One reads nothing, one reads all and does not close; both had a far deadline before.
 #[test]
 fn finish_takes_no_longer_than_its_deadline() {
