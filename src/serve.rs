@@ -84,6 +84,7 @@ impl Server {
             id: ShardId(number as u16),
             cpu: cpus[number % cpus.len()],
             connections_max,
+            pauses: config.machine.pauses,
             mesh: mesh.clone(),
             pool: pool.clone(),
             counters: counters[number].shard.clone(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap};
 use crate::counters::ShardCounters;
-use crate::fanout::FanOut;
+use crate::fanout::{FanOut, Pauses};
 use crate::kernel::{Kernel, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
@@ -154,6 +154,7 @@ impl<M, K: Kernel> Core<M, K> {
         id: ShardId,
         kernel: K,
         connections_max: u32,
+        pauses: Pauses,
         mesh: Arc<Mesh<M>>,
         pool: Arc<Pool>,
         counters: Arc<ShardCounters>,
@@ -164,7 +165,7 @@ impl<M, K: Kernel> Core<M, K> {
             now,
             kernel,
             connections: Connections::new(connections_max),
-            fanout: FanOut::new(now),
+            fanout: FanOut::new(now, pauses),
             wheel: Wheel::new(now),
             heap: Heap::default(),
             mesh,

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::fanout::Class;
+
 /// One number with one writing thread.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -92,6 +94,33 @@ counters! {
         parks: Total "times", "Times the shard went to sleep.";
         turns: Total "turns", "Fan-out turns completed.";
         turn_cpu_micros: Total "µs", "CPU time of fan-out turns.";
+        sends_le_512: Total "sends", "Sends of a feed's bytes of which the socket took at most 512 bytes.";
+        sends_le_1k: Total "sends", "Sends of a feed's bytes of which the socket took at most 1 KiB and more than 512 bytes.";
+        sends_le_2k: Total "sends", "Sends of a feed's bytes of which the socket took at most 2 KiB and more than 1 KiB.";
+        sends_le_4k: Total "sends", "Sends of a feed's bytes of which the socket took at most 4 KiB and more than 2 KiB.";
+        sends_le_8k: Total "sends", "Sends of a feed's bytes of which the socket took at most 8 KiB and more than 4 KiB.";
+        sends_le_16k: Total "sends", "Sends of a feed's bytes of which the socket took at most 16 KiB and more than 8 KiB.";
+        sends_le_32k: Total "sends", "Sends of a feed's bytes of which the socket took at most 32 KiB and more than 16 KiB.";
+        sends_le_64k: Total "sends", "Sends of a feed's bytes of which the socket took at most 64 KiB and more than 32 KiB.";
+        sends_le_128k: Total "sends", "Sends of a feed's bytes of which the socket took at most 128 KiB and more than 64 KiB.";
+        sends_le_256k: Total "sends", "Sends of a feed's bytes of which the socket took at most 256 KiB and more than 128 KiB.";
+        sends_gt_256k: Total "sends", "Sends of a feed's bytes of which the socket took more than 256 KiB.";
+        turns_realtime: Total "turns", "Fan-out turns of the realtime class.";
+        turn_cpu_micros_realtime: Total "µs", "CPU time of the realtime class's turns.";
+        turn_sends_realtime: Total "sends", "Sends in the realtime class's turns.";
+        pause_micros_realtime: Total "µs", "Pauses between the realtime class's turns: divided by its turns, what coalescing holds bytes back for.";
+        turns_waiting: Total "turns", "Fan-out turns of the waiting class.";
+        turn_cpu_micros_waiting: Total "µs", "CPU time of the waiting class's turns.";
+        turn_sends_waiting: Total "sends", "Sends in the waiting class's turns.";
+        pause_micros_waiting: Total "µs", "Pauses between the waiting class's turns: divided by its turns, what coalescing holds bytes back for.";
+        turns_interactive: Total "turns", "Fan-out turns of the interactive class.";
+        turn_cpu_micros_interactive: Total "µs", "CPU time of the interactive class's turns.";
+        turn_sends_interactive: Total "sends", "Sends in the interactive class's turns.";
+        pause_micros_interactive: Total "µs", "Pauses between the interactive class's turns: divided by its turns, what coalescing holds bytes back for.";
+        turns_buffered: Total "turns", "Fan-out turns of the buffered class.";
+        turn_cpu_micros_buffered: Total "µs", "CPU time of the buffered class's turns.";
+        turn_sends_buffered: Total "sends", "Sends in the buffered class's turns.";
+        pause_micros_buffered: Total "µs", "Pauses between the buffered class's turns: divided by its turns, what coalescing holds bytes back for.";
         cursors_joined: Total "cursors", "Viewers that started at a join point.";
         cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";
         cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
@@ -105,9 +134,117 @@ counters! {
     }
 }
 
+impl ShardCounters {
+    /// Of the sends of which sockets took so many bytes.
+    pub fn sends_by_size(&self, bytes: u32) -> &Counter {
+        match bytes {
+            0..=512 => &self.sends_le_512,
+            513..=1024 => &self.sends_le_1k,
+            1025..=2048 => &self.sends_le_2k,
+            2049..=4096 => &self.sends_le_4k,
+            4097..=8192 => &self.sends_le_8k,
+            8193..=16_384 => &self.sends_le_16k,
+            16_385..=32_768 => &self.sends_le_32k,
+            32_769..=65_536 => &self.sends_le_64k,
+            65_537..=131_072 => &self.sends_le_128k,
+            131_073..=262_144 => &self.sends_le_256k,
+            262_145.. => &self.sends_gt_256k,
+        }
+    }
+
+    /// Of one class's turns, as this shard's thread counts them.
+    pub fn count_turn(&self, class: Class, turn: TurnCount) {
+        let [turns, cpu_micros, sends, pause_micros] = match class {
+            Class::Realtime => [
+                &self.turns_realtime,
+                &self.turn_cpu_micros_realtime,
+                &self.turn_sends_realtime,
+                &self.pause_micros_realtime,
+            ],
+            Class::Waiting => [
+                &self.turns_waiting,
+                &self.turn_cpu_micros_waiting,
+                &self.turn_sends_waiting,
+                &self.pause_micros_waiting,
+            ],
+            Class::Interactive => [
+                &self.turns_interactive,
+                &self.turn_cpu_micros_interactive,
+                &self.turn_sends_interactive,
+                &self.pause_micros_interactive,
+            ],
+            Class::Buffered => [
+                &self.turns_buffered,
+                &self.turn_cpu_micros_buffered,
+                &self.turn_sends_buffered,
+                &self.pause_micros_buffered,
+            ],
+        };
+        self.turns.add(1);
+        turns.add(1);
+        cpu_micros.add(turn.cpu_micros);
+        sends.add(turn.sends);
+        pause_micros.add(turn.pause_micros);
+    }
+}
+
+/// What one turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnCount {
+    pub cpu_micros: u64,
+    pub sends: u64,
+    /// How long its class rests from now on.
+    pub pause_micros: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sends_are_counted_by_size_and_turns_by_class() {
+        let counters = ShardCounters::default();
+        for (bytes, name) in [
+            (1, "sends_le_512"),
+            (512, "sends_le_512"),
+            (513, "sends_le_1k"),
+            (65_536, "sends_le_64k"),
+            (65_537, "sends_le_128k"),
+            (262_144, "sends_le_256k"),
+            (u32::MAX, "sends_gt_256k"),
+        ] {
+            let at = ShardCounters::DECLARED
+                .iter()
+                .position(|declared| declared.name == name)
+                .unwrap();
+            let before = counters.values()[at];
+            counters.sends_by_size(bytes).add(1);
+            assert_eq!(counters.values()[at], before + 1, "{bytes} bytes are {name}");
+        }
+        let turn = TurnCount {
+            cpu_micros: 2,
+            sends: 3,
+            pause_micros: 4,
+        };
+        for class in [
+            Class::Realtime,
+            Class::Waiting,
+            Class::Interactive,
+            Class::Buffered,
+            Class::Buffered,
+        ] {
+            counters.count_turn(class, turn);
+        }
+        assert_eq!((counters.turns.value(), counters.turns_buffered.value()), (5, 2));
+        assert_eq!(counters.turn_cpu_micros_interactive.value(), 2);
+        assert_eq!(
+            (
+                counters.turn_sends_realtime.value(),
+                counters.pause_micros_waiting.value()
+            ),
+            (3, 4)
+        );
+    }
 
     #[test]
     fn every_counter_is_declared_once_and_in_order() {

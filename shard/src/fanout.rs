@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
 use crate::core::{Core, End, Event, FeedId};
+use crate::counters::TurnCount;
 use crate::feed::Feed;
 use crate::kernel::Kernel;
 use crate::limits;
@@ -39,8 +40,42 @@ pub enum Class {
 }
 
 const CLASSES: [Class; 4] = [Class::Realtime, Class::Waiting, Class::Interactive, Class::Buffered];
-/// Shortest and longest pause between two turns, µs, by class.
-const PAUSES: [(u64, u64); 4] = [(0, 0), (0, 0), (0, 150_000), (100_000, 500_000)];
+/// Shortest and longest pause between two turns of one class, µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    pub min: u64,
+    pub max: u64,
+}
+
+/// Those of the classes that bytes are held back for; what is realtime or waited for never rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pauses {
+    pub interactive: Pause,
+    pub buffered: Pause,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Pauses {
+            interactive: Pause { min: 0, max: 150_000 },
+            buffered: Pause {
+                min: 100_000,
+                max: 500_000,
+            },
+        }
+    }
+}
+
+impl Pauses {
+    fn of(&self, class: Class) -> Pause {
+        match class {
+            Class::Realtime | Class::Waiting => Pause { min: 0, max: 0 },
+            Class::Interactive => self.interactive,
+            Class::Buffered => self.buffered,
+        }
+    }
+}
+
 /// Turns take one part, pauses so many: fan-out uses about a sixth of a core while the longest pause allows.
 const PAUSE_FACTOR: u64 = 5;
 /// How long a turn counts: two of the longest pauses, within which a class that is at work has its next one.
@@ -48,6 +83,7 @@ const COST_KEPT_MICROS: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct FanOut {
+    pauses: Pauses,
     feeds: Vec<Option<LocalFeed>>,
     free: Vec<u32>,
     classes: [Pace; 4],
@@ -84,14 +120,14 @@ struct LocalFeed {
 impl LocalFeed {
     /// Sockets take what one turn brings at the feed's rate, and half as much again (DESIGN.md 4.4). A rate that falls
     /// leaves them as they are.
-    fn measure(&mut self, now: u64) {
+    fn measure(&mut self, now: u64, pause_max: u64) {
         let (since, from) = self.measured;
         let elapsed = now.saturating_sub(since);
         if elapsed < limits::RATE_MICROS {
             return;
         }
         let head = self.feed.head();
-        let turn = (head - from) * PAUSES[self.class as usize].1 / elapsed;
+        let turn = (head - from) * pause_max / elapsed;
         let wanted = (turn + turn / 2).min(u64::from(limits::NOT_SENT_BYTES_MAX)) as u32;
         self.low_water = self.low_water.max(wanted);
         self.measured = (now, head);
@@ -116,6 +152,7 @@ struct Turn {
     feeds: Vec<u32>,
     visit: Option<Visit>,
     cost: u64,
+    sends: u64,
 }
 
 /// A turn's place in one feed.
@@ -130,8 +167,9 @@ struct Visit {
 }
 
 impl FanOut {
-    pub fn new(now: u64) -> Self {
+    pub fn new(now: u64, pauses: Pauses) -> Self {
         FanOut {
+            pauses,
             feeds: Vec::new(),
             free: Vec::new(),
             classes: std::array::from_fn(|_| Pace {
@@ -209,6 +247,7 @@ impl FanOut {
             feeds,
             visit: None,
             cost: 0,
+            sends: 0,
         });
     }
 
@@ -217,7 +256,7 @@ impl FanOut {
         let (Some(turn), Some(Some(local))) = (self.turn.as_mut(), self.feeds.get_mut(feed as usize)) else {
             return;
         };
-        local.measure(now);
+        local.measure(now, self.pauses.of(local.class).max);
         local.rotation = (local.rotation + 1).checked_rem(local.cursors.len()).unwrap_or(0);
         let (before, from) = local.cursors.split_at(local.rotation);
         self.order.clear();
@@ -233,8 +272,8 @@ impl FanOut {
     }
 
     /// The pause grows with the cost of all classes' turns: they share one core.
-    fn end_turn(&mut self, now: u64) -> u64 {
-        let Some(turn) = self.turn.take() else { return 0 };
+    fn end_turn(&mut self, now: u64) -> Option<(Class, TurnCount)> {
+        let turn = self.turn.take()?;
         let class = turn.class as usize;
         (self.classes[class].cost, self.classes[class].ended_at) = (turn.cost, now);
         // A class whose viewers have gone has no turns any more, and its last one costs nothing.
@@ -243,9 +282,15 @@ impl FanOut {
             .iter()
             .filter(|pace| now - pace.ended_at <= COST_KEPT_MICROS);
         let cost: u64 = recent.map(|pace| pace.cost).sum();
-        let (min, max) = PAUSES[class];
-        self.classes[class].next_at = now + (PAUSE_FACTOR * cost).clamp(min, max);
-        turn.cost
+        let Pause { min, max } = self.pauses.of(turn.class);
+        let pause_micros = (PAUSE_FACTOR * cost).clamp(min, max);
+        self.classes[class].next_at = now + pause_micros;
+        let count = TurnCount {
+            cpu_micros: turn.cost,
+            sends: turn.sends,
+            pause_micros,
+        };
+        Some((turn.class, count))
     }
 }
 
@@ -521,9 +566,11 @@ impl<M, K: Kernel> Core<M, K> {
         self.counters.turn_cpu_micros.add(cpu_micros);
         let Some(turn) = self.fanout.turn.as_mut() else { return };
         turn.cost += cpu_micros;
-        if turn.visit.is_none() && turn.feeds.is_empty() {
-            self.fanout.end_turn(self.now);
-            self.counters.turns.add(1);
+        if turn.visit.is_none()
+            && turn.feeds.is_empty()
+            && let Some((class, count)) = self.fanout.end_turn(self.now)
+        {
+            self.counters.count_turn(class, count);
         }
     }
 
@@ -571,7 +618,11 @@ impl<M, K: Kernel> Core<M, K> {
             return 1;
         }
         visit.floor = visit.floor.min(position);
-        self.serve(id)
+        let sends = self.serve(id);
+        if let Some(turn) = self.fanout.turn.as_mut() {
+            turn.sends += sends as u64;
+        }
+        sends
     }
 
     /// A feed and the places of its viewers here.
@@ -630,13 +681,15 @@ mod tests {
     fn pause_after(fanout: &mut FanOut, class: Class, now: u64, cost: u64) -> u64 {
         fanout.begin_turn(class);
         fanout.turn.as_mut().unwrap().cost = cost;
-        assert_eq!(fanout.end_turn(now), cost);
-        fanout.classes[class as usize].next_at - now
+        let (ended, count) = fanout.end_turn(now).unwrap();
+        assert_eq!((ended, count.cpu_micros), (class, cost));
+        assert_eq!(fanout.classes[class as usize].next_at, now + count.pause_micros);
+        count.pause_micros
     }
 
     #[test]
     fn the_pause_grows_with_what_turns_cost_and_shrinks_when_a_class_has_gone() {
-        let mut fanout = FanOut::new(0);
+        let mut fanout = FanOut::new(0, Pauses::default());
         let mut pause = |class, now, cost| pause_after(&mut fanout, class, now, cost);
         assert_eq!(pause(Class::Interactive, 0, 20), 100);
         assert_eq!(pause(Class::Buffered, 0, 20), 100_000);

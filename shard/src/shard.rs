@@ -12,6 +12,7 @@ use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
 use crate::executor::{self, Reserved, Sleep, Thread};
+use crate::fanout::Pauses;
 use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
@@ -54,6 +55,7 @@ pub struct Setup<M, S = OwnedFd> {
     pub id: ShardId,
     pub cpu: usize,
     pub connections_max: u32,
+    pub pauses: Pauses,
     pub mesh: Arc<Mesh<M>>,
     pub pool: Arc<Pool>,
     pub counters: Arc<ShardCounters>,
@@ -140,6 +142,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             setup.id,
             kernel,
             setup.connections_max,
+            setup.pauses,
             setup.mesh,
             setup.pool,
             setup.counters,

@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use penstock_shard::fanout::Pauses;
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
@@ -132,6 +133,7 @@ pub struct Machine {
     pub connections_per_address_max: Option<u32>,
     pub lag_max_millis: u32,
     pub lookup_interval_seconds: u32,
+    pub pauses: Pauses,
     pub stall_max_millis: u32,
 }
 

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::{Range, Ranged};
+use penstock_shard::fanout::{Pause, Pauses};
 
 use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
@@ -390,9 +391,19 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         connections_per_address_max: Some(bounded(opened.integer("connections_per_address_max")))
             .filter(|max| *max > 0),
         lag_max_millis: bounded(opened.integer("lag_max")),
+        pauses: Pauses {
+            interactive: read_pause(opened, "interactive_pause_min", "interactive_pause_max"),
+            buffered: read_pause(opened, "buffered_pause_min", "buffered_pause_max"),
+        },
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
         stall_max_millis: bounded(opened.integer("stall_max")),
     }
+}
+
+/// A minimum above the maximum pins the pause to itself.
+fn read_pause(opened: &Opened<'_, '_>, min: &str, max: &str) -> Pause {
+    let (min, max) = (opened.integer(min) * 1000, opened.integer(max) * 1000);
+    Pause { min, max: max.max(min) }
 }
 
 /// A number in the type that its bound in the table fits.

@@ -389,6 +389,34 @@ pub const PENSTOCK: Section = Section {
             60_000,
             "how far behind live a viewer may fall before it is moved or closed",
         ),
+        milliseconds(
+            "interactive_pause_min",
+            0,
+            0,
+            1_000,
+            "shortest pause between two rounds of sends to RTMP viewers; longer means fewer, larger sends",
+        ),
+        milliseconds(
+            "interactive_pause_max",
+            150,
+            0,
+            1_000,
+            "longest pause between two rounds of sends to RTMP viewers, under load; never below interactive_pause_min",
+        ),
+        milliseconds(
+            "buffered_pause_min",
+            100,
+            0,
+            2_000,
+            "shortest pause between two rounds of sends to HTTP viewers",
+        ),
+        milliseconds(
+            "buffered_pause_max",
+            500,
+            0,
+            2_000,
+            "longest pause between two rounds of sends to HTTP viewers, under load; never below buffered_pause_min",
+        ),
         Setting {
             key: "lookup_interval",
             kind: Kind::Integer {

@@ -1,3 +1,5 @@
+use penstock_shard::fanout::Pause;
+
 use super::*;
 
 /// As it stands in the issue that asked for it.
@@ -116,7 +118,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"lookup_interval":7,"stall_max":9000},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -128,6 +130,10 @@ fn every_value_arrives() {
             connections_max: 100,
             connections_per_address_max: Some(7),
             lag_max_millis: 700,
+            pauses: Pauses {
+                interactive: Pause { min: 1000, max: 2000 },
+                buffered: Pause { min: 4000, max: 4000 },
+            },
             lookup_interval_seconds: 7,
             stall_max_millis: 9000
         }

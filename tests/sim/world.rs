@@ -12,6 +12,7 @@ use penstock::counters::{AppCounters, ShardSet};
 use penstock::directory::Homes;
 use penstock::messages::Message;
 use penstock_shard::counters::{Declaration, Kind, ShardCounters};
+use penstock_shard::fanout::Pauses;
 use penstock_shard::limits::{INBOX_MESSAGES, STALL_MAX_MILLIS};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{BLOCK_BYTES, Pool};
@@ -90,6 +91,7 @@ impl Ground {
             id: ShardId(number as u16),
             cpu: 0,
             connections_max: self.connections_max,
+            pauses: Pauses::default(),
             mesh: self.mesh.clone(),
             pool: self.pool.clone(),
             counters: counters.shard.clone(),

@@ -280,6 +280,9 @@ impl<M, K: Kernel> Core<M, K> {
         };
         connection.bytes_sent += u64::from(taken);
         self.counters.bytes_sent.add(u64::from(taken));
+        if taken > 0 && matches!(carried, InFlight::Feed { .. } | InFlight::Sealed { .. }) {
+            self.counters.sends_by_size(taken).add(1);
+        }
         let asked = match carried {
             InFlight::Nothing => 0,
             InFlight::Own { bytes } => {

@@ -10,7 +10,7 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::counters::ShardCounters;
 use penstock_shard::executor::Thread;
-use penstock_shard::fanout::Class;
+use penstock_shard::fanout::{Class, Pauses};
 use penstock_shard::feed::{Config, Feed, Writer};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
@@ -158,6 +158,7 @@ impl World {
                 id: ShardId(number as u16),
                 cpu: cpus[number % cpus.len()],
                 connections_max,
+                pauses: Pauses::default(),
                 mesh: mesh.clone(),
                 pool: pool.clone(),
                 counters,

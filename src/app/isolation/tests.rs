@@ -11,6 +11,7 @@ use penstock_shard::core::Detached;
 use penstock_shard::core::FeedId;
 use penstock_shard::counters::ShardCounters;
 use penstock_shard::executor::Thread;
+use penstock_shard::fanout::Pauses;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
 use penstock_shard::shard::{self, Setup};
@@ -137,6 +138,7 @@ impl World {
                 id: ShardId(number as u16),
                 cpu: cpus[number % cpus.len()],
                 connections_max: 200,
+                pauses: Pauses::default(),
                 mesh: world.mesh.clone(),
                 pool: pool.clone(),
                 counters: ours,
