@@ -154,6 +154,7 @@ mod tests {
         let gauges: Vec<_> = gauges.map(|declaration| declaration.name).collect();
         let expected = [
             "connections_open",
+            "overloaded",
             "publishers",
             "streams",
             "feeds",

@@ -121,6 +121,10 @@ counters! {
         turn_cpu_micros_buffered: Total "µs", "CPU time of the buffered class's turns.";
         turn_sends_buffered: Total "sends", "Sends in the buffered class's turns.";
         pause_micros_buffered: Total "µs", "Pauses between the buffered class's turns: divided by its turns, what coalescing holds bytes back for.";
+        turns_longest_pause: Total "turns", "Turns after which the pause was the longest of its class: the core has much to do.";
+        overloads: Total "times", "Times a core had no more to give: its turns took as long as the longest pauses.";
+        overloaded: Gauge "shards", "Cores that have no more to give: viewers far behind are moved on sooner, new ones are refused.";
+        cursors_skipped_overload: Total "skips", "Times a viewer that was behind was moved to the newest join point because its core was overloaded.";
         cursors_joined: Total "cursors", "Viewers that started at a join point.";
         cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";
         cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
@@ -185,6 +189,9 @@ impl ShardCounters {
         cpu_micros.add(turn.cpu_micros);
         sends.add(turn.sends);
         pause_micros.add(turn.pause_micros);
+        if turn.is_longest {
+            self.turns_longest_pause.add(1);
+        }
     }
 }
 
@@ -195,6 +202,8 @@ pub struct TurnCount {
     pub sends: u64,
     /// How long its class rests from now on.
     pub pause_micros: u64,
+    /// That is as long as its class may rest.
+    pub is_longest: bool,
 }
 
 #[cfg(test)]
@@ -225,6 +234,7 @@ mod tests {
             cpu_micros: 2,
             sends: 3,
             pause_micros: 4,
+            is_longest: true,
         };
         for class in [
             Class::Realtime,

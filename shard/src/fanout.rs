@@ -88,6 +88,10 @@ pub(crate) struct FanOut {
     free: Vec<u32>,
     classes: [Pace; 4],
     turn: Option<Turn>,
+    /// µs of the shard's clock.
+    overloaded_until: u64,
+    /// What [`Core::is_overloaded`] said last.
+    overloaded: bool,
     /// Places of connections that the running visit goes through: those with a cursor in its feed when it began.
     order: Vec<u32>,
     pub urgent: VecDeque<ConnId>,
@@ -143,6 +147,8 @@ struct Pace {
     cost: u64,
     /// When that ended.
     ended_at: u64,
+    /// Turns in a row that took so long that pauses save nothing any more.
+    late_turns: u32,
 }
 
 #[derive(Debug)]
@@ -151,6 +157,7 @@ struct Turn {
     /// Feeds to visit, last first.
     feeds: Vec<u32>,
     visit: Option<Visit>,
+    began_at: u64,
     cost: u64,
     sends: u64,
 }
@@ -177,8 +184,11 @@ impl FanOut {
                 next_at: now,
                 cost: 0,
                 ended_at: now,
+                late_turns: 0,
             }),
             turn: None,
+            overloaded_until: now,
+            overloaded: false,
             order: Vec::new(),
             urgent: VecDeque::new(),
             rest_bytes: 0,
@@ -227,6 +237,11 @@ impl FanOut {
             .min()
     }
 
+    /// When the overload that is said to be passes, if nothing prolongs it.
+    pub fn overload_ends_at(&self) -> Option<u64> {
+        self.overloaded.then_some(self.overloaded_until)
+    }
+
     fn due(&self, now: u64) -> Option<Class> {
         CLASSES.into_iter().find(|class| {
             let pace = &self.classes[*class as usize];
@@ -234,7 +249,7 @@ impl FanOut {
         })
     }
 
-    fn begin_turn(&mut self, class: Class) {
+    fn begin_turn(&mut self, class: Class, now: u64) {
         self.classes[class as usize].dirty = false;
         let dirty = self.feeds.iter_mut().enumerate().filter_map(|(number, local)| {
             let local = local.as_mut().filter(|local| local.class == class && local.dirty)?;
@@ -246,6 +261,7 @@ impl FanOut {
             class,
             feeds,
             visit: None,
+            began_at: now,
             cost: 0,
             sends: 0,
         });
@@ -271,7 +287,8 @@ impl FanOut {
         });
     }
 
-    /// The pause grows with the cost of all classes' turns: they share one core.
+    /// The pause grows with the cost of all classes' turns: they share one core. A turn that itself takes long leaves less
+    /// of it, so that no viewer waits longer than the longest pause for its next bytes as long as the core keeps up.
     fn end_turn(&mut self, now: u64) -> Option<(Class, TurnCount)> {
         let turn = self.turn.take()?;
         let class = turn.class as usize;
@@ -283,14 +300,35 @@ impl FanOut {
             .filter(|pace| now - pace.ended_at <= COST_KEPT_MICROS);
         let cost: u64 = recent.map(|pace| pace.cost).sum();
         let Pause { min, max } = self.pauses.of(turn.class);
-        let pause_micros = (PAUSE_FACTOR * cost).clamp(min, max);
+        let wanted = (PAUSE_FACTOR * cost).max(min);
+        let took = now - turn.began_at;
+        let pause_micros = wanted.min(max.saturating_sub(took));
         self.classes[class].next_at = now + pause_micros;
+        self.judge_load(turn.class, now, took);
         let count = TurnCount {
             cpu_micros: turn.cost,
             sends: turn.sends,
             pause_micros,
+            is_longest: max > 0 && wanted >= max,
         };
         Some((turn.class, count))
+    }
+}
+
+impl FanOut {
+    /// A class whose turns take about as long as its longest pause has nothing left to give: sends get no larger without
+    /// viewers waiting longer.
+    fn judge_load(&mut self, class: Class, now: u64, took: u64) {
+        let max = self.pauses.of(class).max;
+        let pace = &mut self.classes[class as usize];
+        if max == 0 || took * 10 <= max * limits::OVERLOAD_TENTHS {
+            pace.late_turns = 0;
+            return;
+        }
+        pace.late_turns += 1;
+        if pace.late_turns >= limits::OVERLOAD_TURNS {
+            self.overloaded_until = now + limits::OVERLOAD_KEPT_MICROS;
+        }
     }
 }
 
@@ -566,11 +604,32 @@ impl<M, K: Kernel> Core<M, K> {
         self.counters.turn_cpu_micros.add(cpu_micros);
         let Some(turn) = self.fanout.turn.as_mut() else { return };
         turn.cost += cpu_micros;
-        if turn.visit.is_none()
-            && turn.feeds.is_empty()
-            && let Some((class, count)) = self.fanout.end_turn(self.now)
-        {
+        if turn.visit.is_some() || !turn.feeds.is_empty() {
+            return;
+        }
+        if let Some((class, count)) = self.fanout.end_turn(self.kernel.monotonic_micros()) {
             self.counters.count_turn(class, count);
+        }
+    }
+
+    /// Whether this core has no more to give: turns take as long as the longest pauses allow. Who watches is still served;
+    /// who is far behind is moved on sooner, and new viewers are better refused.
+    pub fn is_overloaded(&self) -> bool {
+        self.fanout.overloaded
+    }
+
+    /// Once a pass: an overload has begun or has passed.
+    pub(crate) fn look_at_load(&mut self) {
+        let is_overloaded = self.now < self.fanout.overloaded_until;
+        if is_overloaded == self.fanout.overloaded {
+            return;
+        }
+        self.fanout.overloaded = is_overloaded;
+        if is_overloaded {
+            self.counters.overloads.add(1);
+            self.counters.overloaded.add(1);
+        } else {
+            self.counters.overloaded.sub(1);
         }
     }
 
@@ -578,7 +637,7 @@ impl<M, K: Kernel> Core<M, K> {
     fn next_of_turn(&mut self) -> Option<ConnId> {
         if self.fanout.turn.is_none() {
             let class = self.fanout.due(self.now)?;
-            self.fanout.begin_turn(class);
+            self.fanout.begin_turn(class, self.now);
         }
         loop {
             let turn = self.fanout.turn.as_mut()?;
@@ -679,7 +738,7 @@ mod tests {
     use super::*;
 
     fn pause_after(fanout: &mut FanOut, class: Class, now: u64, cost: u64) -> u64 {
-        fanout.begin_turn(class);
+        fanout.begin_turn(class, now);
         fanout.turn.as_mut().unwrap().cost = cost;
         let (ended, count) = fanout.end_turn(now).unwrap();
         assert_eq!((ended, count.cpu_micros), (class, cost));
@@ -698,5 +757,38 @@ mod tests {
         assert_eq!(pause(Class::Interactive, 400_000, 20), 150_000);
         assert_eq!(pause(Class::Realtime, 400_000, 20), 0);
         assert_eq!(pause(Class::Interactive, 1_400_001, 20), 100);
+    }
+
+    #[test]
+    fn what_a_long_turn_takes_is_no_pause_and_several_are_an_overload() {
+        let mut fanout = FanOut::new(0, Pauses::default());
+        let mut now = 0;
+        let mut turn = |class, took, cost| {
+            fanout.begin_turn(class, now);
+            fanout.turn.as_mut().unwrap().cost = cost;
+            now += took;
+            let (_, count) = fanout.end_turn(now).unwrap();
+            (count.pause_micros, count.is_longest, fanout.overloaded_until > now)
+        };
+        assert_eq!(turn(Class::Buffered, 20_000, 20_000), (100_000, false, false));
+        assert_eq!(turn(Class::Buffered, 300_000, 300_000), (200_000, true, false));
+        assert_eq!(turn(Class::Buffered, 450_000, 450_000), (50_000, true, false));
+        assert_eq!(turn(Class::Buffered, 700_000, 450_000), (0, true, false));
+        // Another class's turns of no account are no relief, and no burden.
+        assert_eq!(turn(Class::Realtime, 900_000, 1), (0, false, false));
+        assert_eq!(turn(Class::Buffered, 400_001, 1), (99_999, false, true));
+        assert_eq!(turn(Class::Buffered, 400_000, 1), (100_000, false, true));
+        now += limits::OVERLOAD_KEPT_MICROS;
+        let mut turn = |took| {
+            fanout.begin_turn(Class::Interactive, now);
+            now += took;
+            fanout.end_turn(now);
+            fanout.overloaded_until > now
+        };
+        assert!(
+            !turn(130_000) && !turn(130_000) && !turn(20_000),
+            "one that is in time breaks the row"
+        );
+        assert!(!turn(130_000) && !turn(130_000) && turn(130_000));
     }
 }

@@ -45,6 +45,13 @@ pub const RATE_MICROS: u64 = 4_000_000;
 pub const SLICE_SENDS: usize = 128;
 /// A slice also ends after so much time.
 pub const SLICE_MICROS: u64 = 1000;
+/// A turn that takes more than so many tenths of its class's longest pause has left the elastic range: beyond, each
+/// further viewer makes all wait longer.
+pub const OVERLOAD_TENTHS: u64 = 8;
+/// So many such turns in a row are an overload; one is a hiccup of the machine.
+pub const OVERLOAD_TURNS: u32 = 3;
+/// How long an overload holds behind its last late turn: long enough that refusing new viewers does not flicker.
+pub const OVERLOAD_KEPT_MICROS: u64 = 2_000_000;
 /// Bytes queued for one viewer at a time, ended on a record boundary: a catching-up viewer takes its turns like others.
 pub const RANGE_BYTES: u64 = 256 * 1024;
 /// From here up a send goes by `sendfile` (DESIGN.md 4.3, measured).

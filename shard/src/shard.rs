@@ -185,6 +185,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
 
     fn pass(&mut self) -> io::Result<()> {
         self.core.now = self.core.kernel.monotonic_micros();
+        self.core.look_at_load();
         if self.core.fanout.has_work(self.core.now) {
             let before = self.core.kernel.thread_cpu_micros();
             self.core.queue_slice();
@@ -409,7 +410,13 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             .filter(|listener| listener.open)
             .map(|listener| listener.rests_until)
             .min();
-        let next = [core.heap.next(), core.wheel.next(), core.fanout.next_turn_at(), rest];
+        let next = [
+            core.heap.next(),
+            core.wheel.next(),
+            core.fanout.next_turn_at(),
+            core.fanout.overload_ends_at(),
+            rest,
+        ];
         if let Some(next) = next.into_iter().flatten().filter(|next| *next != u64::MAX).min() {
             if next <= now {
                 return Ok(false);

@@ -91,6 +91,11 @@ impl<M, K: Kernel> Core<M, K> {
             range_end(&local.feed, position)
         };
         let low_water = local.low_water;
+        if self.fanout.overloaded && is_far_behind(&local.feed, position, low_water) {
+            let feed = local.feed.clone();
+            self.counters.cursors_skipped_overload.add(1);
+            return self.skip(id, &feed);
+        }
         if let Some(connection) = self.connections.get_mut(id) {
             if low_water > connection.low_water {
                 connection.low_water = low_water;
@@ -423,6 +428,12 @@ fn range_end(feed: &Feed, position: u64) -> u64 {
             .record_at(position)
             .map_or_else(|| feed.head(), |record| record.end),
     }
+}
+
+/// Whether a viewer has more than two turns' bytes to go to the newest join point: it is in the past of those who keep up.
+fn is_far_behind(feed: &Feed, position: u64, turn_bytes: u32) -> bool {
+    feed.newest_join()
+        .is_some_and(|join| join > position + 2 * u64::from(turn_bytes))
 }
 
 fn failed_send(error: &io::Error) -> End {

@@ -270,6 +270,12 @@ impl Feed {
         self.newest(header, |words| (words[4], words[5]))
     }
 
+    /// Where the newest join point is; it may be behind the window, and moves on at any time.
+    pub fn newest_join(&self) -> Option<u64> {
+        let ordinal = self.word(AT_JOINS_END).load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.join_word(ordinal, 0).load(Ordering::Relaxed))
+    }
+
     fn newest(&self, header: &mut Vec<u8>, which: impl Fn(&[u64; JOIN_WORDS]) -> (u64, u64)) -> Option<Join> {
         header.clear();
         for _ in 0..limits::JOIN_TRIES_MAX {

@@ -5,14 +5,14 @@ use std::os::fd::OwnedFd;
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::End;
-use penstock_shard::fanout::Class;
+use penstock_shard::fanout::{Class, Pause, Pauses};
 use penstock_shard::feed::{Config, FeedError, Writer};
 use penstock_shard::limits::SEALED_PLAIN_BYTES;
 use penstock_shard::pool::BLOCK_BYTES;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::crowd::hold;
-use crate::viewers::connect_narrow;
+use crate::viewers::{KEEPS_ALL, connect_narrow};
 use crate::wire::{Client, HEAD_BYTES, Kind, XorKey, append, piece, try_append, wraps};
 use crate::world::{PATIENCE, World};
 
@@ -113,6 +113,39 @@ fn a_reader_that_stops_is_moved(seal: Option<XorKey>, bytes: usize) {
     let kept = (feed.head() - feed.tail()) / BLOCK_BYTES as u64;
     let used = world.pool.usage().used;
     assert!(used <= kept + 6, "{used} blocks for a window of {kept}");
+}
+
+/// The same reader on a core that has no more to give, and on one that has: behind by some GOPs, all of them kept.
+#[test]
+fn an_overloaded_core_moves_those_who_are_behind_and_recovers() {
+    // No turn is as short as that.
+    let none_left = Pauses {
+        interactive: Pause { min: 0, max: 1 },
+        ..Pauses::default()
+    };
+    for (pauses, skips) in [(none_left, 1), (Pauses::default(), 0)] {
+        let world = World::paced(1, 16, 64 * MIB, pauses);
+        world.feed(KEEPS_ALL, Class::Interactive);
+        let mut fast = Client::new(world.connect(0));
+        world.await_accepted(0);
+        let (conn, mut slow) = narrow_viewer(&world, 32 * KIB, None);
+        advance(&world, &mut fast, 0..35, 100_000);
+        let taken = world.run(0, move |_, core| core.bytes_sent(conn));
+        assert!(taken < 10 * 100_000, "it is behind: {taken}");
+        assert_eq!(world.run(0, |_, core| core.is_overloaded()), skips > 0);
+        slow.read_until(|seen| seen.last == Some(34));
+        assert_eq!((fast.seen.skips, fast.seen.records), (0, 35));
+        assert_eq!(slow.seen.skips, skips);
+        let counters = &world.counters[0];
+        assert_eq!(counters.cursors_skipped_overload.value(), skips);
+        assert_eq!(
+            (counters.overloads.value(), counters.overloaded.value()),
+            (skips, skips)
+        );
+        // Nothing is sent any more.
+        world.await_on(0, |_, core| !core.is_overloaded());
+        assert_eq!(counters.overloaded.value(), 0);
+    }
 }
 
 #[test]

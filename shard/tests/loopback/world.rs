@@ -136,6 +136,10 @@ impl World {
     }
 
     pub fn with(shards: usize, connections_max: u32, pool_bytes: u64) -> World {
+        World::paced(shards, connections_max, pool_bytes, Pauses::default())
+    }
+
+    pub fn paced(shards: usize, connections_max: u32, pool_bytes: u64, pauses: Pauses) -> World {
         let cpus = socket::allowed_cpus().unwrap();
         let pool = Pool::create(pool_bytes).unwrap();
         let mesh: Arc<Mesh<Run>> = Arc::new(Mesh::new(shards));
@@ -158,7 +162,7 @@ impl World {
                 id: ShardId(number as u16),
                 cpu: cpus[number % cpus.len()],
                 connections_max,
-                pauses: Pauses::default(),
+                pauses,
                 mesh: mesh.clone(),
                 pool: pool.clone(),
                 counters,
