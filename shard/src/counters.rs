@@ -121,6 +121,8 @@ counters! {
         turn_cpu_micros_buffered: Total "µs", "CPU time of the buffered class's turns.";
         turn_sends_buffered: Total "sends", "Sends in the buffered class's turns.";
         pause_micros_buffered: Total "µs", "Pauses between the buffered class's turns: divided by its turns, what coalescing holds bytes back for.";
+        slices_long: Total "slices", "Slices of fan-out that took more than 5 ms of CPU time.";
+        passes_long: Total "passes", "Passes of a core's loop that took more than 5 ms: what is realtime waited so long; other programs on the core count too.";
         turns_longest_pause: Total "turns", "Turns after which the pause was the longest of its class: the core has much to do.";
         overloads: Total "times", "Times a core had no more to give: its turns took as long as the longest pauses.";
         overloaded: Gauge "shards", "Cores that have no more to give: viewers far behind are moved on sooner, new ones are refused.";

@@ -95,6 +95,8 @@ pub(crate) struct FanOut {
     /// Places of connections that the running visit goes through: those with a cursor in its feed when it began.
     order: Vec<u32>,
     pub urgent: VecDeque<ConnId>,
+    /// Feed bytes in the sends of the slice that is being queued.
+    slice_bytes: usize,
     /// Rests of records copied for viewers that fell behind and not yet sent.
     pub rest_bytes: usize,
     /// Scratch for join headers, skip headers, rests and plain bytes to be sealed.
@@ -191,6 +193,7 @@ impl FanOut {
             overloaded: false,
             order: Vec::new(),
             urgent: VecDeque::new(),
+            slice_bytes: 0,
             rest_bytes: 0,
             scratch: Vec::new(),
         }
@@ -568,8 +571,9 @@ impl<M, K: Kernel> Core<M, K> {
     pub(crate) fn queue_slice(&mut self) {
         let started = self.kernel.monotonic_micros();
         let mut queued = 0;
+        self.fanout.slice_bytes = 0;
         let mut urgent = self.fanout.urgent.len();
-        while queued < limits::SLICE_SENDS && urgent > 0 {
+        while queued < limits::SLICE_SENDS && self.fanout.slice_bytes < limits::SLICE_BYTES && urgent > 0 {
             urgent -= 1;
             let Some(id) = self.fanout.urgent.pop_front() else {
                 break;
@@ -579,7 +583,10 @@ impl<M, K: Kernel> Core<M, K> {
                 queued += self.serve(id);
             }
         }
-        while queued < limits::SLICE_SENDS && self.kernel.monotonic_micros() - started < limits::SLICE_MICROS {
+        while queued < limits::SLICE_SENDS
+            && self.fanout.slice_bytes < limits::SLICE_BYTES
+            && self.kernel.monotonic_micros() - started < limits::SLICE_MICROS
+        {
             match self.next_of_turn() {
                 Some(id) => queued += self.visit(id),
                 None => break,
@@ -602,6 +609,9 @@ impl<M, K: Kernel> Core<M, K> {
     /// Charges the running turn, ends it when all its feeds are done.
     pub(crate) fn charge(&mut self, cpu_micros: u64) {
         self.counters.turn_cpu_micros.add(cpu_micros);
+        if cpu_micros > limits::PASS_MICROS_MAX {
+            self.counters.slices_long.add(1);
+        }
         let Some(turn) = self.fanout.turn.as_mut() else { return };
         turn.cost += cpu_micros;
         if turn.visit.is_some() || !turn.feeds.is_empty() {

@@ -43,6 +43,11 @@ pub const RATE_MICROS: u64 = 4_000_000;
 
 /// Sends in one kernel entry: 1,000 of them froze a core for 9-23 ms (DESIGN.md 4.3).
 pub const SLICE_SENDS: usize = 128;
+/// A slice also ends after so many bytes: copying them into sockets is done in the kernel entry, after the slice's own time
+/// was looked at, and takes half a millisecond and more.
+pub const SLICE_BYTES: usize = 2 * 1024 * 1024;
+/// How late publishers and what is realtime may be served on a full shard. Counted when it is exceeded.
+pub const PASS_MICROS_MAX: u64 = 5000;
 /// A slice also ends after so much time.
 pub const SLICE_MICROS: u64 = 1000;
 /// A turn that takes more than so many tenths of its class's longest pause has left the elastic range: beyond, each

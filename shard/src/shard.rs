@@ -128,6 +128,8 @@ pub struct Shard<A: App<K>, K: Kernel = Uring> {
     buffers: K::Buffers,
     completions: Vec<Completion>,
     expired: Vec<ConnId>,
+    /// The pass before this one found that there is more to do.
+    is_awake: bool,
 }
 
 impl<A: App<K>, K: Kernel> Shard<A, K> {
@@ -157,6 +159,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             buffers,
             completions: Vec::new(),
             expired: Vec::new(),
+            is_awake: false,
         })
     }
 
@@ -173,6 +176,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         self.core.kernel.set_signalling(Signalling::Off);
         self.pass()?;
         let may_sleep = self.may_sleep()?;
+        self.is_awake = !may_sleep;
         if self.core.stopped {
             return Ok(Step::Stopped);
         }
@@ -184,7 +188,10 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
     }
 
     fn pass(&mut self) -> io::Result<()> {
-        self.core.now = self.core.kernel.monotonic_micros();
+        let before = std::mem::replace(&mut self.core.now, self.core.kernel.monotonic_micros());
+        if self.is_awake && self.core.now - before > limits::PASS_MICROS_MAX {
+            self.core.counters.passes_long.add(1);
+        }
         self.core.look_at_load();
         if self.core.fanout.has_work(self.core.now) {
             let before = self.core.kernel.thread_cpu_micros();

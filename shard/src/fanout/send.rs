@@ -212,8 +212,12 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let position = cursor.position;
         let span = local.feed.span(self.id.index(), position, cursor.end);
-        if span.len >= limits::SENDFILE_BYTES {
+        let by_sendfile = span.len >= limits::SENDFILE_BYTES;
+        if by_sendfile {
             local.feed.mark_sendfile(position);
+        }
+        self.fanout.slice_bytes += span.len;
+        if by_sendfile {
             let result = self.kernel.sendfile(&connection.socket, &self.pool, span);
             self.counters.sendfiles.add(1);
             let taken = result.or_else(|error| match error.kind() {
