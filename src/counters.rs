@@ -23,6 +23,7 @@ counters! {
         feeds: Gauge "feeds", "Packagings being made.";
         viewers: Gauge "viewers", "Viewers that are being sent a stream.";
         viewers_total: Total "viewers", "Viewers that were sent a stream.";
+        viewers_refused_overload: Total "viewers", "Viewers refused because the core that accepted them had no more to give: more cores, or fewer viewers.";
         viewers_not_found: Total "viewers", "Viewers that asked for a stream that is not there.";
         frames_in: Total "frames", "Frames taken into rings.";
         frame_bytes_in: Total "bytes", "Payload of frames taken into rings.";

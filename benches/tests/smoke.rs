@@ -71,9 +71,9 @@ fn stamps_are_found_in_every_packaging() {
         let found = watched(&mut stage, packaging, 5, Duration::from_secs(1)).unwrap();
         let name = packaging.name();
         assert_eq!((found.ok, found.failed), (5, 0), "{name}: {found:?}");
-        // 30 pictures a second to 4 viewers that verify; a loaded machine may see part of them later.
+        // 30 pictures a second to 4 viewers that verify, half of it at the least; none twice, since their numbers follow.
         let seen = found.latency.count();
-        assert!((60..=150).contains(&seen), "{name}: {seen} stamps");
+        assert!(seen >= 60, "{name}: {seen} stamps");
         assert_eq!(found.frames_lost, 0, "{name}");
     }
 }

@@ -39,6 +39,13 @@ pub enum Class {
     Buffered = 3,
 }
 
+/// How a core's load changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    Overloaded,
+    Eased,
+}
+
 const CLASSES: [Class; 4] = [Class::Realtime, Class::Waiting, Class::Interactive, Class::Buffered];
 /// Shortest and longest pause between two turns of one class, µs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -628,19 +635,20 @@ impl<M, K: Kernel> Core<M, K> {
         self.fanout.overloaded
     }
 
-    /// Once a pass: an overload has begun or has passed.
-    pub(crate) fn look_at_load(&mut self) {
+    /// Once a pass: whether an overload has begun or has passed.
+    pub(crate) fn look_at_load(&mut self) -> Option<Load> {
         let is_overloaded = self.now < self.fanout.overloaded_until;
         if is_overloaded == self.fanout.overloaded {
-            return;
+            return None;
         }
         self.fanout.overloaded = is_overloaded;
-        if is_overloaded {
-            self.counters.overloads.add(1);
-            self.counters.overloaded.add(1);
-        } else {
+        if !is_overloaded {
             self.counters.overloaded.sub(1);
+            return Some(Load::Eased);
         }
+        self.counters.overloads.add(1);
+        self.counters.overloaded.add(1);
+        Some(Load::Overloaded)
     }
 
     /// The next connection of the running turn, or of one that begins here.

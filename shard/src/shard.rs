@@ -12,7 +12,7 @@ use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
 use crate::executor::{self, Reserved, Sleep, Thread};
-use crate::fanout::Pauses;
+use crate::fanout::{Load, Pauses};
 use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
@@ -45,6 +45,8 @@ pub trait App<K: Kernel = Uring>: Sized {
     fn deadline(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
     /// A timer of the appliance has come.
     fn timer(&mut self, core: &mut Core<Self::Message, K>, key: u64);
+    /// This core has no more to give, or has again: see [`Core::is_overloaded`].
+    fn load_changed(&mut self, _core: &mut Core<Self::Message, K>, _load: Load) {}
     /// Another shard, or the control plane, sent a message.
     fn message(&mut self, core: &mut Core<Self::Message, K>, message: Self::Message);
 }
@@ -192,7 +194,9 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         if self.is_awake && self.core.now - before > limits::PASS_MICROS_MAX {
             self.core.counters.passes_long.add(1);
         }
-        self.core.look_at_load();
+        if let Some(load) = self.core.look_at_load() {
+            self.app.load_changed(&mut self.core, load);
+        }
         if self.core.fanout.has_work(self.core.now) {
             let before = self.core.kernel.thread_cpu_micros();
             self.core.queue_slice();

@@ -18,6 +18,9 @@ use crate::registry::{self, PROGRESSIVE, Packaging, Progressive};
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// When a player that came too early or found us busy is told to come again.
 const RETRY_SECONDS: u32 = 1;
+/// When one that an overloaded core refused is, and over how many seconds more those of one moment are spread.
+const OVERLOAD_RETRY_SECONDS: u32 = 5;
+const OVERLOAD_RETRY_SPREAD: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct HttpPeer {
@@ -275,7 +278,7 @@ impl<K: Kernel> App<K> {
                 progressive,
             } => {
                 let packaging = (method == Method::Get).then_some(progressive.packaging);
-                let answer = self.ask(core, conn, &name, packaging);
+                let answer = self.ask_anew(core, conn, &name, packaging);
                 peer.state = State::Asking {
                     name,
                     progressive,
@@ -344,6 +347,9 @@ impl<K: Kernel> App<K> {
             }
             Answer::Busy => Status::ServiceUnavailable {
                 retry_after_seconds: RETRY_SECONDS,
+            },
+            Answer::Overloaded => Status::ServiceUnavailable {
+                retry_after_seconds: OVERLOAD_RETRY_SECONDS + conn.index() as u32 % OVERLOAD_RETRY_SPREAD,
             },
             Answer::NotThere | Answer::NothingToCarry => Status::NotFound,
         };

@@ -22,9 +22,10 @@ use std::sync::Arc;
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
+use penstock_shard::fanout::Load;
 use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::shard;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{self, Config, Source};
 use crate::counters::AppCounters;
@@ -269,6 +270,17 @@ impl<K: Kernel> shard::App<K> for App<K> {
             // A publisher has ended its stream, and a player speaks as long as it plays.
             Session::Rtmp(_) => core.peer_ended(conn),
         });
+    }
+
+    fn load_changed(&mut self, core: &mut Core<Message<K>, K>, load: Load) {
+        let (shard, viewers) = (core.id().0, self.counters.viewers.value());
+        match load {
+            Load::Overloaded => warn!(
+                shard,
+                viewers, "overloaded: new viewers are refused, those far behind are moved on"
+            ),
+            Load::Eased => info!(shard, viewers, "no longer overloaded: viewers are taken in again"),
+        }
     }
 
     fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {

@@ -305,7 +305,7 @@ impl<K: Kernel> App<K> {
             }
         };
         let packaging = Packaging::Rtmp { message_stream };
-        let answer = self.ask(core, conn, &name, Some(packaging));
+        let answer = self.ask_anew(core, conn, &name, Some(packaging));
         peer.role = Role::Asking {
             name,
             packaging,
@@ -363,6 +363,9 @@ impl<K: Kernel> App<K> {
             peer.transmit(core, conn);
             peer.role = Role::Paused { name, packaging, since };
             return self.viewer_gone(core, conn, address, peer, why);
+        }
+        if matches!(answer, Answer::Overloaded | Answer::Busy) {
+            return peer.session.reject_play(PlayRejection::Failed, &why);
         }
         self.counters.viewers_not_found.add(1);
         peer.session.reject_play(PlayRejection::StreamNotFound, &why);

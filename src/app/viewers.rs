@@ -70,10 +70,27 @@ pub(super) enum Answer {
     There,
     NotThere,
     Busy,
+    /// This core has no more to give; those who watch come first.
+    Overloaded,
     NothingToCarry,
 }
 
 impl<K: Kernel> App<K> {
+    /// As [`App::ask`], for somebody new: an overloaded core takes nobody in, since those who watch would wait longer.
+    pub(super) fn ask_anew(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        name: &StreamName,
+        packaging: Option<Packaging>,
+    ) -> Option<Answer> {
+        if packaging.is_some() && core.is_overloaded() {
+            self.counters.viewers_refused_overload.add(1);
+            return Some(Answer::Overloaded);
+        }
+        self.ask(core, conn, name, packaging)
+    }
+
     /// Asks for a feed on behalf of a viewer. The answer, if it is there at once; otherwise the session is told later.
     pub(super) fn ask(
         &mut self,
@@ -241,6 +258,7 @@ impl<K: Kernel> App<K> {
         let stream = name.as_str();
         match answer {
             Answer::Busy => "the server is short of memory or too busy; try again".into(),
+            Answer::Overloaded => "the server has as many viewers as it can serve in time; try again later".into(),
             Answer::NothingToCarry => format!("no track of {stream} can be carried in {}", registry::title(packaging)),
             _ if self.configured(name).is_some() => format!("nobody publishes {stream}"),
             _ => format!("no stream {stream} is configured"),

@@ -76,6 +76,11 @@ impl Wire {
         }
     }
 
+    /// The socket itself, for who reads on and looks at nothing.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub fn set_patience(&self, within: Duration) {
         self.stream.set_read_timeout(Some(within)).expect("not zero");
     }
