@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tracing::warn;
 
 use crate::config::{Config, Protocol, Warning};
+use crate::memory::{Amount, Wanted};
 use crate::names::StreamName;
 use crate::serve::{self, PortTaken, Server};
 use crate::{build, counters, log};
@@ -29,6 +30,10 @@ enum Command {
         /// Configuration in MistServer's JSON.
         #[arg(short, long, value_name = "FILE", default_value = "penstock.json")]
         config: PathBuf,
+        /// Memory for the streams: bytes (8G, 512M), or a share of what the process may use (50%). Goes before
+        /// config.penstock.memory_bytes.
+        #[arg(long, value_name = "AMOUNT")]
+        memory: Option<Amount>,
     },
     /// Check a configuration file and start nothing.
     Check {
@@ -62,7 +67,7 @@ enum Command {
 /// Runs the command line; the process's exit code.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve { config } => serve(&config),
+        Command::Serve { config, memory } => serve(&config, memory),
         Command::Check { defaults: true, .. } => print_out(&Config::default_json()),
         Command::Check { reference: true, .. } => print_out(&Config::reference()),
         Command::Check { config, .. } => check(&config),
@@ -136,10 +141,13 @@ fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-fn serve(path: &Path) -> anyhow::Result<ExitCode> {
-    let Some((config, _)) = load(path) else {
+fn serve(path: &Path, memory: Option<Amount>) -> anyhow::Result<ExitCode> {
+    let Some((mut config, _)) = load(path) else {
         return Ok(ExitCode::FAILURE);
     };
+    if let Some(amount) = memory {
+        config.machine.memory = Wanted::Asked(amount);
+    }
     log::start().context("cannot start the log")?;
     let mut server = Server::start(config)?;
     server.wait_until_up()?;

@@ -17,6 +17,7 @@ pub mod directory;
 pub mod limits;
 pub mod log;
 pub mod lookups;
+pub mod memory;
 pub mod messages;
 pub mod names;
 pub mod registry;

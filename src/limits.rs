@@ -1,5 +1,11 @@
 //! Bounds of the appliance, each with its reason. Protocols bound themselves in their own `limits.rs`.
 
+/// The least memory budget: a stream of 2.6 Mb/s with viewers of every packaging takes some 12 MiB.
+pub const MEMORY_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// The budget's share of what the process may use, unless the operator says otherwise: sockets' buffers, which the kernel
+/// counts to the same group, and the sessions need the rest.
+pub const MEMORY_PERCENT: u8 = 50;
+
 /// Names one arbiter knows: bounds what a publisher with a wildcard rule can make us remember (about 200 bytes each).
 pub const NAMES_PER_ARBITER_MAX: usize = 16_384;
 

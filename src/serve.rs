@@ -30,6 +30,7 @@ use crate::directory::{Homes, arbiter_of};
 use crate::limits;
 use crate::log;
 use crate::lookups;
+use crate::memory;
 use crate::messages::Message;
 use crate::names::StreamName;
 use crate::requirements::{self, Facts};
@@ -74,7 +75,8 @@ impl Server {
         // Before any thread, so that every one of them leaves these signals to this one.
         let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("cannot handle signals")?;
         let (mut listening, addresses) = listen_all(&config, shards)?;
-        let pool = Pool::create(config.machine.memory_bytes).context("cannot map the memory budget")?;
+        let budget = memory::budget(config.machine.memory)?;
+        let pool = Pool::create(budget.bytes).context("cannot map the memory budget")?;
         let mesh = Arc::new(Mesh::new(shards));
         let homes = Homes::new(shards);
         let by_address = Addresses::new(config.machine.connections_per_address_max);
@@ -106,12 +108,15 @@ impl Server {
         let interval = Duration::from_secs(config.machine.lookup_interval_seconds.into());
         lookups::start(config.hosts.clone(), interval, mesh.clone(), stopped.clone())
             .context("cannot start a thread")?;
-        info!(
-            shards,
-            connections_max,
-            memory_bytes = config.machine.memory_bytes,
-            "started"
-        );
+        if let Some(usable) = budget.exceeds {
+            warn!(
+                memory_bytes = budget.bytes,
+                usable,
+                "the memory budget is more than the process may use: the kernel may end it before the budget is used up"
+            );
+        }
+        let (memory_bytes, memory) = (budget.bytes, budget.source);
+        info!(shards, connections_max, memory_bytes, memory, "started");
         Ok(Server {
             mesh,
             pool,

@@ -30,6 +30,7 @@ use penstock_shard::fanout::Pauses;
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
+use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
 use read::{connector_section, read_controller, read_listener, read_machine, read_top};
 use reader::{Opened, Reader};
@@ -127,7 +128,7 @@ pub enum SecondPublisher {
 pub struct Machine {
     /// `None`: every core that the process may use.
     pub shards: Option<u16>,
-    pub memory_bytes: u64,
+    pub memory: Wanted,
     pub connections_max: u32,
     /// `None`: as many as there is room for.
     pub connections_per_address_max: Option<u32>,
@@ -295,6 +296,7 @@ fn line(setting: &Setting) -> String {
     let key = setting.key;
     match setting.kind {
         Kind::Integer { default, .. } => format!("\"{key}\": {default}"),
+        Kind::IntegerOrFound { .. } => format!("\"{key}\": 0"),
         Kind::Switch { default } => format!("\"{key}\": {default}"),
         Kind::Address { default } | Kind::Choice { default, .. } => format!("\"{key}\": \"{default}\""),
     }
@@ -314,6 +316,7 @@ fn bounds(setting: &Setting) -> String {
             max,
             unit,
         } => format!("{default} {unit} ({min} to {max})"),
+        Kind::IntegerOrFound { min, max, unit } => format!("0 {unit} (or {min} to {max})"),
         Kind::Switch { default } => default.to_string(),
         Kind::Address { default } => format!("{default:?}"),
         Kind::Choice { default, choices } => format!("{default} (of {})", choices.join(", ")),

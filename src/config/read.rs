@@ -14,6 +14,7 @@ use super::{
     Config, Containers, Controller, Fault, Interface, Listener, Machine, Notice, Protocol, Resume, SecondPublisher,
     Source, Stream, limits, quoted,
 };
+use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
 
 pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, look_up: Option<LookUp>) -> Config {
@@ -386,7 +387,10 @@ fn read_interface(opened: &Opened<'_, '_>) -> Interface {
 pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
     Machine {
         shards: Some(bounded(opened.integer("shards"))).filter(|shards| *shards > 0),
-        memory_bytes: opened.integer("memory_bytes"),
+        memory: match opened.integer("memory_bytes") {
+            0 => Wanted::Default,
+            bytes => Wanted::Configured(bytes),
+        },
         connections_max: bounded(opened.integer("connections_max")),
         connections_per_address_max: Some(bounded(opened.integer("connections_per_address_max")))
             .filter(|max| *max > 0),

@@ -181,10 +181,15 @@ impl<'t> Reader<'t> {
         let result = match (setting.kind, value) {
             (_, Value::NullKeyword(_)) => return None,
             // MistServer's UI writes a cleared field so.
-            (Kind::Integer { .. } | Kind::Switch { .. }, Value::StringLit(text)) if text.value.is_empty() => {
+            (Kind::Integer { .. } | Kind::IntegerOrFound { .. } | Kind::Switch { .. }, Value::StringLit(text))
+                if text.value.is_empty() =>
+            {
                 return None;
             }
             (Kind::Integer { min, max, unit, .. }, value) => read_integer(value, min, max, unit).map(Reading::Integer),
+            (Kind::IntegerOrFound { min, max, unit }, value) => read_integer(value, 0, 0, unit)
+                .or_else(|_| read_integer(value, min, max, unit))
+                .map(Reading::Integer),
             (Kind::Switch { .. }, Value::BooleanLit(switch)) => Ok(Reading::Switch(switch.value)),
             (Kind::Switch { .. }, value) => read_integer(value, 0, 1, "").map(|number| Reading::Switch(number == 1)),
             (Kind::Address { .. }, Value::StringLit(text)) => read_address(&text.value).map(Reading::Address),
@@ -206,6 +211,7 @@ impl<'v, 't> Opened<'v, 't> {
         let defaults = section.settings.iter().map(|setting| {
             let reading = match setting.kind {
                 Kind::Integer { default, .. } => Reading::Integer(default),
+                Kind::IntegerOrFound { .. } => Reading::Integer(0),
                 Kind::Switch { default } => Reading::Switch(default),
                 Kind::Address { default } => Reading::Address(read_address(default).expect("the table has addresses")),
                 Kind::Choice { default, .. } => Reading::Choice(default),

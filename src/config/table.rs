@@ -19,6 +19,8 @@ pub enum Kind {
         max: u64,
         unit: &'static str,
     },
+    /// As an integer within the bounds, or 0 for what is found out at the start.
+    IntegerOrFound { min: u64, max: u64, unit: &'static str },
     /// `true`, `false`, 1 or 0.
     Switch { default: bool },
     /// An IP address to listen on; empty: every address of both families.
@@ -354,13 +356,12 @@ pub const PENSTOCK: Section = Section {
         },
         Setting {
             key: "memory_bytes",
-            kind: Kind::Integer {
-                default: 1 << 30,
-                min: 16 << 20,
-                max: 1 << 50,
+            kind: Kind::IntegerOrFound {
+                min: crate::limits::MEMORY_BYTES_MIN,
+                max: penstock_shard::pool::limits::BUDGET_BYTES_MAX,
                 unit: "bytes",
             },
-            doc: "budget of the streams' rings and feeds",
+            doc: "budget of the streams' rings and feeds; 0: half of the RAM or of the control group's limit",
         },
         Setting {
             key: "connections_max",

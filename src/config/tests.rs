@@ -126,7 +126,7 @@ fn every_value_arrives() {
         config.machine,
         Machine {
             shards: Some(2),
-            memory_bytes: 32 << 20,
+            memory: Wanted::Configured(32 << 20),
             connections_max: 100,
             connections_per_address_max: Some(7),
             lag_max_millis: 700,
