@@ -24,6 +24,9 @@ counters! {
         viewers: Gauge "viewers", "Viewers that are being sent a stream.";
         viewers_total: Total "viewers", "Viewers that were sent a stream.";
         viewers_refused_overload: Total "viewers", "Viewers refused because the core that accepted them had no more to give: more cores, or fewer viewers.";
+        viewers_placed: Total "viewers", "Viewers that were sent to another shard before they were served: to the one that makes their stream, or, when that has its share, to one that has less.";
+        viewers_moved: Total "viewers", "Viewers that were moved to another shard while they watched, because that had less load.";
+        viewers_move_refused: Total "viewers", "Viewers that were to be moved and stayed, because the other shard had no room for them, or its inbox was full.";
         viewers_not_found: Total "viewers", "Viewers that asked for a stream that is not there.";
         frames_in: Total "frames", "Frames taken into rings.";
         frame_bytes_in: Total "bytes", "Payload of frames taken into rings.";

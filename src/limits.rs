@@ -37,6 +37,22 @@ pub const OUTBOX_RETRY_MICROS: u64 = 5_000;
 /// Viewers' questions that a home keeps while a stream's first frames are looked at.
 pub const OPENS_PENDING_MAX: usize = 1024;
 
+/// How often a shard with viewers or streams measures its load, and looks whether another has much less.
+pub const LOAD_MICROS: u64 = 1_000_000;
+/// Viewers that a shard gives away in one round: each costs some 100 µs here and there, so a round takes a fortieth of a
+/// core, and 5,000 viewers are evened out in ten rounds.
+pub const MOVES_PER_ROUND: u32 = 256;
+/// Offers of one round: one a feed. Where a shard has its load from thousands of streams with one viewer each, it takes
+/// more rounds.
+pub const OFFERS_PER_ROUND: usize = 64;
+/// Feeds whose seats a shard holds for others at a time: more offers are refused, and made again.
+pub const SEATINGS_MAX: usize = 256;
+const _: () = assert!(OFFERS_PER_ROUND <= SEATINGS_MAX);
+/// A viewer that was moved stays for so long, and a shard that took some gives none for as long: rates that waver at the
+/// moment of a move send nobody back and forth.
+pub const MOVED_REST_MICROS: u64 = 5_000_000;
+const _: () = assert!(MOVED_REST_MICROS > 2 * LOAD_MICROS);
+
 /// How long a viewer waits for a stream that is being started.
 pub const OPEN_WAIT_MICROS: u64 = 10_000_000;
 

@@ -1,8 +1,9 @@
 //! What shards say to each other, and what the control plane says to them: one closed enum.
 //!
 //! Dialogues (DESIGN.md 4.5): *claim* (publisher's shard, arbiter, home), *open* (viewer's shard, arbiter or home,
-//! viewer's shard), *move* (publisher's shard, home). Each question has one answer; a peer that is gone by then is no
-//! error.
+//! viewer's shard), *move* (publisher's shard, home), *place* (a viewer goes to the shard that will serve it), *offer*
+//! (a shard with too much load, one with little: so many seats, the viewers, settled). Each question has one answer; a
+//! peer that is gone by then is no error.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,6 +67,31 @@ pub enum Message<K: Kernel = Uring> {
         packaging: Option<Packaging>,
         outcome: Opening,
     },
+    /// To the shard that is to serve it: this viewer is yours.
+    Viewer(Box<MovedViewer<K>>),
+    /// To the shard that sent a viewer: its stream is not at home here.
+    NotHome { name: StreamName },
+    /// To a shard with less load: take some of these viewers.
+    Offer(Box<Offer>),
+    /// The answer: for so many there is room, and their positions are claimed. 0 refuses.
+    Seats {
+        name: StreamName,
+        packaging: Packaging,
+        from: ShardId,
+        seats: u32,
+    },
+    /// To the shard that gave seats: all who came have come.
+    Settled {
+        name: StreamName,
+        packaging: Packaging,
+        from: ShardId,
+    },
+    /// To the home: `from` has viewers of this feed, who came from another shard.
+    Watch {
+        name: StreamName,
+        feed: Arc<Feed>,
+        from: ShardId,
+    },
     /// To the home: no viewer of `from` is left. The feed itself is named, since a newer one of the same packaging may
     /// be watched by then.
     Unwatch {
@@ -87,6 +113,15 @@ pub struct Open {
     /// None: only whether the stream is there.
     pub packaging: Option<Packaging>,
     pub from: ShardId,
+    pub placing: Placing,
+}
+
+/// Whether the home may say that another shard is to serve who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placing {
+    Anywhere,
+    /// Its viewers have been sent there.
+    Here,
 }
 
 #[derive(Debug)]
@@ -94,6 +129,11 @@ pub enum Opening {
     Feed {
         home: ShardId,
         feed: Arc<Feed>,
+    },
+    /// Another shard is to serve its viewers.
+    Elsewhere {
+        home: ShardId,
+        shard: ShardId,
     },
     /// The stream is there.
     There {
@@ -118,4 +158,67 @@ pub struct Moved<K: Kernel> {
     pub session: Vec<u8>,
     /// Received and not yet taken by it.
     pub pending: Vec<u8>,
+}
+
+/// A viewer's connection on its way to the shard that will serve it.
+#[derive(Debug)]
+pub struct MovedViewer<K: Kernel> {
+    pub name: StreamName,
+    pub packaging: Packaging,
+    pub from: ShardId,
+    pub progress: Progress,
+    pub settling: Settling,
+    pub detached: Detached<K::Socket>,
+    pub peer: SocketAddr,
+    /// The exported session.
+    pub session: Vec<u8>,
+    /// Received and not yet taken by it.
+    pub pending: Vec<u8>,
+}
+
+/// How far a viewer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has given up what it asked for.
+    Idle,
+    /// It waits for its stream; one that resumes has watched since then (µs).
+    Asking {
+        since: Option<u64>,
+    },
+    /// It watches since then (µs): its place in the feed comes with its connection.
+    Watching {
+        since: u64,
+    },
+    Paused {
+        since: u64,
+    },
+}
+
+/// Whether a viewer may be sent on before it is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settling {
+    /// It was not sent anywhere.
+    Free,
+    /// To what was its stream's home when that was last heard of: sent on once, if it is no longer.
+    ToHome,
+    /// Where it was told to go.
+    Settled,
+    /// There was no room for it where it was told to go.
+    Returned,
+}
+
+/// Viewers of one feed that a shard would give away.
+#[derive(Debug)]
+pub struct Offer {
+    pub name: StreamName,
+    pub packaging: Packaging,
+    pub feed: Arc<Feed>,
+    pub home: ShardId,
+    pub from: ShardId,
+    pub viewers: u32,
+    /// The lowest position that they may bring.
+    pub floor: u64,
+    /// The offering shard's load, and what one of them costs.
+    pub load: u64,
+    pub each: u64,
 }

@@ -199,8 +199,9 @@ impl<S> Connections<S> {
         self.free.append(&mut self.left);
     }
 
-    pub fn is_full(&self) -> bool {
-        self.free.is_empty() && self.places.len() >= self.max as usize
+    /// How many can be inserted before [`Connections::reuse`].
+    pub fn room(&self) -> usize {
+        self.free.len() + (self.max as usize - self.places.len())
     }
 
     /// Nothing when all places are taken; the socket is then closed by its drop.
@@ -302,7 +303,7 @@ mod tests {
         let mut connections = Connections::new(2);
         let first = connections.insert(()).unwrap();
         let second = connections.insert(()).unwrap();
-        assert!(connections.is_full() && connections.insert(()).is_none());
+        assert!(connections.room() == 0 && connections.insert(()).is_none());
         assert!(connections.remove(first).is_some());
         assert!(connections.get(first).is_none() && connections.remove(first).is_none());
         assert!(connections.insert(()).is_none(), "its end has not been told");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap};
 use crate::counters::ShardCounters;
-use crate::fanout::{FanOut, Pauses};
+use crate::fanout::{FanOut, Pauses, Standing};
 use crate::kernel::{Kernel, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
@@ -102,13 +102,19 @@ pub struct Detached<S = OwnedFd> {
     pub unsent: Vec<u8>,
     /// Its seal, with what is sealed and not sent.
     pub(crate) wrap: Wrap,
+    /// A viewer's place in its feed.
+    pub(crate) standing: Option<Standing>,
 }
 
 /// A socket that has sent nothing yet.
 impl<S> From<S> for Detached<S> {
     fn from(socket: S) -> Detached<S> {
-        let (unsent, wrap) = (Vec::new(), Wrap::Plain);
-        Detached { socket, unsent, wrap }
+        Detached {
+            socket,
+            unsent: Vec::new(),
+            wrap: Wrap::Plain,
+            standing: None,
+        }
     }
 }
 
@@ -136,6 +142,8 @@ pub struct Core<M, K: Kernel = Uring> {
     pub(crate) stopped: bool,
     /// Buffers for session bytes.
     pub(crate) spare: Vec<Vec<u8>>,
+    /// Places of the table that are kept for connections on their way here.
+    pub(crate) seats: usize,
 }
 
 #[derive(Debug)]
@@ -176,6 +184,7 @@ impl<M, K: Kernel> Core<M, K> {
             armed: Vec::new(),
             stopped: false,
             spare: Vec::new(),
+            seats: 0,
         }
     }
 
@@ -203,6 +212,22 @@ impl<M, K: Kernel> Core<M, K> {
     /// Connections open on this shard.
     pub fn open_connections(&self) -> usize {
         self.connections.open()
+    }
+
+    /// Connections that the table has room for, beside those that seats are kept for.
+    pub fn room(&self) -> usize {
+        self.connections.room().saturating_sub(self.seats)
+    }
+
+    /// Keeps so many more places of the table for connections that will be adopted.
+    pub fn keep_seats(&mut self, seats: usize) {
+        self.seats += seats;
+    }
+
+    /// So many of those that were kept are taken, or not needed.
+    pub fn give_seats(&mut self, seats: usize) {
+        assert!(seats <= self.seats, "seats are kept before they are given");
+        self.seats -= seats;
     }
 
     /// Every open connection.
@@ -341,12 +366,15 @@ impl<M, K: Kernel> Core<M, K> {
         self.end(id, End::Panicked);
     }
 
-    /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it.
+    /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it. A viewer is
+    /// sent nothing more here: its place in the feed goes with it. One that is being ended stays.
     pub fn detach(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        assert!(connection.cursor.is_none(), "a viewer leaves its feed before it moves");
+        if matches!(connection.life, Life::Flushing | Life::Draining) {
+            return;
+        }
         connection.life = Life::Detaching;
         if connection.receive_armed {
             if let Err(error) = self.kernel.cancel(id.index) {
@@ -357,7 +385,7 @@ impl<M, K: Kernel> Core<M, K> {
         }
     }
 
-    /// Takes in a connection of another shard.
+    /// Takes in a connection of another shard, at no place in any feed.
     pub fn adopt(&mut self, detached: Detached<K::Socket>) -> Option<ConnId> {
         let id = self.insert(detached.socket)?;
         self.counters.connections_moved_in.add(1);
@@ -459,9 +487,15 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let unsent = connection.own.unsent().to_vec();
         let wrap = std::mem::take(&mut connection.wrap);
+        let standing = self.standing(id);
         // The descriptor itself, not another one of it: there may be none left.
         if let Some(socket) = self.remove(id) {
-            let detached = Detached { socket, unsent, wrap };
+            let detached = Detached {
+                socket,
+                unsent,
+                wrap,
+                standing,
+            };
             self.events.push_back(Event::Detached(id, detached));
         }
     }

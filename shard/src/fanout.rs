@@ -23,8 +23,12 @@ use crate::kernel::Kernel;
 use crate::limits;
 use crate::mesh::ShardId;
 
+mod load;
+mod moves;
 mod sealed;
 mod send;
+
+pub(crate) use moves::Standing;
 
 /// How long a feed's bytes may be held back to be sent in larger pieces (DESIGN.md 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,11 @@ pub(crate) struct FanOut {
     pub rest_bytes: usize,
     /// Scratch for join headers, skip headers, rests and plain bytes to be sealed.
     scratch: Vec<u8>,
+    /// What all viewers here cost ([`load`]).
+    demand: u64,
+    /// What others are expected to cost, who are on their way here.
+    expected: u64,
+    measured: load::Measured,
 }
 
 /// A feed with its cursors on this shard.
@@ -128,6 +137,9 @@ struct LocalFeed {
     low_water: u32,
     /// When and at which head the rate was measured last.
     measured: (u64, u64),
+    /// Positions that viewers on their way here may bring: claimed until they have come.
+    holds: Vec<u64>,
+    demand: load::Demand,
 }
 
 impl LocalFeed {
@@ -144,6 +156,28 @@ impl LocalFeed {
         let wanted = (turn + turn / 2).min(u64::from(limits::NOT_SENT_BYTES_MAX)) as u32;
         self.low_water = self.low_water.max(wanted);
         self.measured = (now, head);
+    }
+
+    /// One more cursor, of the connection at `index`; its place in the list.
+    fn enter(&mut self, index: u32, shard: usize) -> u32 {
+        if self.cursors.is_empty() {
+            self.feed.subscribe(shard);
+        }
+        self.cursors.push(index);
+        self.changes += 1;
+        self.cursors.len() as u32 - 1
+    }
+
+    /// The cursor at `place` is gone; the connection whose cursor has that place from here on.
+    fn leave(&mut self, place: u32, shard: usize) -> Option<u32> {
+        self.cursors.swap_remove(place as usize);
+        self.changes += 1;
+        if self.cursors.is_empty() {
+            self.feed.unsubscribe(shard);
+            self.feed.set_released(shard, self.held());
+            self.dirty = false;
+        }
+        self.cursors.get(place as usize).copied()
     }
 }
 
@@ -203,6 +237,9 @@ impl FanOut {
             slice_bytes: 0,
             rest_bytes: 0,
             scratch: Vec::new(),
+            demand: 0,
+            expected: 0,
+            measured: load::Measured::new(now),
         }
     }
 
@@ -358,6 +395,8 @@ impl<M, K: Kernel> Core<M, K> {
         let head = feed.head();
         let local = LocalFeed {
             seen: head,
+            demand: load::Demand::new(&feed, self.fanout.pauses.of(class).max, self.now),
+            holds: Vec::new(),
             feed,
             class,
             cursors: Vec::new(),
@@ -383,7 +422,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// Forgets a feed that has no cursor here.
     pub fn close_feed(&mut self, id: FeedId) {
         let Some(local) = self.fanout.local(id.0) else { return };
-        assert!(local.cursors.is_empty(), "viewers leave a feed before it is closed");
+        assert!(!local.is_needed(), "viewers leave a feed before it is closed");
         self.fanout.feeds[id.0 as usize] = None;
         self.fanout.free.push(id.0);
         // Its place may go to another feed before the turn ends.
@@ -416,12 +455,7 @@ impl<M, K: Kernel> Core<M, K> {
         if connection.life != Life::Open {
             return;
         }
-        if local.cursors.is_empty() {
-            local.feed.subscribe(shard);
-        }
-        let place = local.cursors.len() as u32;
-        local.cursors.push(id.index);
-        local.changes += 1;
+        let place = local.enter(id.index, shard);
         connection.cursor = Some(Cursor {
             feed: feed.0,
             place,
@@ -429,6 +463,7 @@ impl<M, K: Kernel> Core<M, K> {
             end: WAITING,
             begun: false,
         });
+        self.demand_grew(feed);
         if !self.start_cursor(id) {
             // A feed that has ended brings no join point any more; the visit finds out.
             self.make_urgent(id);
@@ -458,15 +493,11 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(local) = self.fanout.local_mut(cursor.feed) else {
             return;
         };
-        local.cursors.swap_remove(cursor.place as usize);
-        local.changes += 1;
-        let moved = local.cursors.get(cursor.place as usize).copied();
+        let moved = local.leave(cursor.place, shard);
         if local.cursors.is_empty() {
-            local.feed.unsubscribe(shard);
-            local.feed.set_released(shard, u64::MAX);
-            local.dirty = false;
             self.events.push_back(Event::FeedUnused(FeedId(cursor.feed)));
         }
+        self.demand_shrank(FeedId(cursor.feed));
         if let Some(moved) = moved.and_then(|index| self.connections.at(index))
             && let Some(other) = self
                 .connections
@@ -569,9 +600,8 @@ impl<M, K: Kernel> Core<M, K> {
             let id = self.connections.at(*index)?;
             self.connections.get(id)?.cursor.as_ref().map(|cursor| cursor.position)
         });
-        local
-            .feed
-            .set_released(self.id.index(), positions.min().unwrap_or(WAITING));
+        let released = positions.min().unwrap_or(WAITING).min(local.held());
+        local.feed.set_released(self.id.index(), released);
     }
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
@@ -712,11 +742,13 @@ impl<M, K: Kernel> Core<M, K> {
     /// When a feed's list of viewers, its claim and its subscription contradict each other.
     pub(crate) fn check_fanout(&self) {
         let cursor_of = |index: &u32| self.connections.get(self.connections.at(*index)?)?.cursor.as_ref();
+        let mut demand = 0;
         for (number, local) in self.fanout.feeds.iter().enumerate() {
             let Some(local) = local else {
                 assert!(self.fanout.free.contains(&(number as u32)));
                 continue;
             };
+            demand += local.demand.of(local.cursors.len());
             for (place, index) in local.cursors.iter().enumerate() {
                 let cursor = cursor_of(index).expect("who stands in a feed's list has a cursor");
                 assert_eq!((cursor.feed as usize, cursor.place as usize), (number, place));
@@ -724,7 +756,8 @@ impl<M, K: Kernel> Core<M, K> {
             let asks = local.feed.subscribers() & self.id.bit() != 0;
             assert_eq!(asks, !local.cursors.is_empty(), "doorbells are for who has viewers");
             if local.cursors.is_empty() {
-                assert_eq!(local.feed.released(self.id.index()), WAITING, "nobody claims nothing");
+                let released = local.feed.released(self.id.index());
+                assert_eq!(released, local.held(), "nobody claims nothing");
             }
             let pace = &self.fanout.classes[local.class as usize];
             let in_turn = self.fanout.turn.as_ref().is_some_and(|turn| turn.class == local.class);
@@ -733,6 +766,7 @@ impl<M, K: Kernel> Core<M, K> {
                 "a feed that wants a turn gets one"
             );
         }
+        assert_eq!(demand, self.fanout.demand, "what viewers cost, counted and summed");
     }
 
     fn end_visit(&mut self) {
@@ -744,7 +778,7 @@ impl<M, K: Kernel> Core<M, K> {
         };
         if local.changes == visit.changes {
             // Every cursor was visited once; none stands below where it stood then.
-            local.feed.set_released(self.id.index(), visit.floor);
+            local.feed.set_released(self.id.index(), visit.floor.min(local.held()));
         } else {
             self.publish_released(visit.feed);
         }

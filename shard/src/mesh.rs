@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -36,6 +36,8 @@ pub struct Mesh<M> {
     inboxes: Vec<Inbox<M>>,
     doorbells: Doorbells,
     arrived: AtomicUsize,
+    /// What each shard says of its load: µs of CPU time a second.
+    loads: Vec<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl<M> Mesh<M> {
                 .collect(),
             doorbells: Doorbells::new(shards),
             arrived: AtomicUsize::new(0),
+            loads: (0..shards).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -101,6 +104,16 @@ impl<M> Mesh<M> {
     /// Whether every shard can be woken.
     pub fn is_complete(&self) -> bool {
         self.arrived.load(Ordering::Acquire) == self.shards()
+    }
+
+    /// What `shard` has published of its load; a recent value is good enough.
+    pub fn load(&self, shard: ShardId) -> u64 {
+        self.loads[shard.index()].load(Ordering::Relaxed)
+    }
+
+    /// Called by `shard`, when viewers come or go and once in a while.
+    pub(crate) fn publish_load(&self, shard: ShardId, micros: u64) {
+        self.loads[shard.index()].store(micros, Ordering::Relaxed);
     }
 
     pub(crate) fn push(&self, target: ShardId, message: M) -> Result<(), M> {

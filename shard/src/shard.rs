@@ -291,7 +291,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
     }
 
     fn welcome(&mut self, listener: usize, socket: K::Socket) {
-        if self.core.connections.is_full() {
+        if self.core.room() == 0 {
             self.core.counters.connections_refused_full.add(1);
             return;
         }
@@ -337,6 +337,8 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             0 if life == Life::Flushing => {}
             0 if life == Life::Draining => self.core.end(id, End::Finished),
             0 if life == Life::Open => self.app.half_closed(&mut self.core, id),
+            // Where it goes to, its receive finds the same end.
+            0 if life == Life::Detaching => self.core.detached(id),
             0 => self.core.end(id, End::Peer),
             error if error == -libc::ENOBUFS => {
                 self.core.counters.receive_buffers_short.add(1);

@@ -71,5 +71,6 @@ impl<K: Kernel> App<K> {
         assert!(self.directory.is_empty(), "no name is claimed by the dead");
         assert!(self.watches.is_empty(), "no feed is watched by nobody");
         assert!(self.outbox.is_empty(), "no message waits");
+        assert!(self.placement.is_empty(), "no viewer is on its way");
     }
 }

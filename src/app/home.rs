@@ -113,6 +113,7 @@ impl<K: Kernel> App<K> {
     pub(super) fn answer_open(&mut self, core: &mut Core<Message<K>, K>, open: Open) {
         let (home, pool) = (core.id(), core.pool().clone());
         let place = self.streams.place_of(&open.name);
+        let elsewhere = self.elsewhere_for(core, &open);
         let outcome = match place.and_then(|place| self.streams.at_mut(place)) {
             None => Opening::NotThere,
             Some(stream) if !stream.is_running() && open.packaging.is_some() => {
@@ -122,6 +123,7 @@ impl<K: Kernel> App<K> {
                 }
                 Opening::Busy
             }
+            Some(_) if let Some(shard) = elsewhere => Opening::Elsewhere { home, shard },
             // The muxers of a new feed see what the publisher sent long ago.
             Some(stream) => match guarded(|| stream.open(&open, home, &pool, &self.counters)) {
                 Some(outcome) => outcome,
@@ -131,7 +133,9 @@ impl<K: Kernel> App<K> {
                 }
             },
         };
-        let Open { name, packaging, from } = open;
+        let Open {
+            name, packaging, from, ..
+        } = open;
         let answer = Message::Opened {
             name,
             packaging,
@@ -163,6 +167,16 @@ impl<K: Kernel> App<K> {
         for packaged in &mut stream.feeds {
             if Arc::ptr_eq(packaged.feed(), feed) {
                 packaged.local = None;
+            }
+        }
+    }
+
+    /// `from` has viewers of a feed that it did not ask for: they came from another shard.
+    pub(super) fn watched_from(&mut self, name: &StreamName, feed: &Arc<Feed>, from: ShardId) {
+        let Some(stream) = self.streams.named(name) else { return };
+        for packaged in &mut stream.feeds {
+            if Arc::ptr_eq(packaged.feed(), feed) {
+                packaged.watch(from);
             }
         }
     }
@@ -236,7 +250,9 @@ impl<K: Kernel> App<K> {
         self.counters.streams.sub(1);
         self.counters.feeds.sub(stream.feeds.len() as u64);
         for open in stream.opens {
-            let Open { name, packaging, from } = open;
+            let Open {
+                name, packaging, from, ..
+            } = open;
             let gone = Message::Opened {
                 name,
                 packaging,

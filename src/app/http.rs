@@ -8,10 +8,11 @@ use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
 use tracing::{debug, info};
 
+use super::moves::Travel;
 use super::viewers::Answer;
 use super::{App, reason};
 use crate::limits;
-use crate::messages::Message;
+use crate::messages::{Message, Settling};
 use crate::names::StreamName;
 use crate::registry::{self, PROGRESSIVE, Packaging, Progressive};
 
@@ -24,12 +25,13 @@ const OVERLOAD_RETRY_SPREAD: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct HttpPeer {
-    session: http::Session,
+    pub session: http::Session,
     /// Input that the session has not taken, because a request waits for its answer.
-    pending: Vec<u8>,
-    state: State,
+    pub pending: Vec<u8>,
+    pub state: State,
     /// The peer has ended its sending side: what it asked is answered, and nothing more can come.
     half_closed: Option<HalfClosed>,
+    pub travel: Travel,
 }
 
 /// What its socket had taken when it was last looked at.
@@ -39,7 +41,7 @@ struct HalfClosed {
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Idle,
     /// A request waits for a feed, or to know whether the stream is there.
     Asking {
@@ -58,14 +60,19 @@ enum State {
 impl HttpPeer {
     pub fn new<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId) -> Self {
         let session = http::Session::new(core.now() / 1000, http::Limits::default());
-        let peer = HttpPeer {
-            session,
-            pending: Vec::new(),
-            state: State::Idle,
-            half_closed: None,
-        };
+        let peer = HttpPeer::resumed(session, State::Idle, Travel::default());
         peer.set_deadline(core, conn);
         peer
+    }
+
+    pub fn resumed(session: http::Session, state: State, travel: Travel) -> Self {
+        HttpPeer {
+            session,
+            pending: Vec::new(),
+            state,
+            half_closed: None,
+            travel,
+        }
     }
 
     pub fn is_watching(&self) -> bool {
@@ -85,7 +92,7 @@ impl HttpPeer {
         self.session.bytes() + self.pending.capacity()
     }
 
-    fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
+    pub fn set_deadline<K: Kernel>(&self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         let at = match self.state {
             State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
             State::Watching { .. } if self.half_closed.is_some() => Some(core.now() + limits::HALF_CLOSED_MICROS),
@@ -135,7 +142,7 @@ impl<K: Kernel> App<K> {
         }
     }
 
-    fn http_feed(
+    pub(super) fn http_feed(
         &mut self,
         core: &mut Core<Message<K>, K>,
         conn: ConnId,
@@ -278,7 +285,7 @@ impl<K: Kernel> App<K> {
                 progressive,
             } => {
                 let packaging = (method == Method::Get).then_some(progressive.packaging);
-                let answer = self.ask_anew(core, conn, &name, packaging);
+                let answer = self.ask(core, conn, &name, packaging, peer.travel.settling);
                 peer.state = State::Asking {
                     name,
                     progressive,
@@ -286,6 +293,8 @@ impl<K: Kernel> App<K> {
                 };
                 let Some(answer) = answer else { return false };
                 self.http_answer(core, conn, address, peer, answer);
+                // It goes to another shard, and is answered there.
+                return !matches!(peer.state, State::Asking { .. });
             }
         }
         true
@@ -314,9 +323,21 @@ impl<K: Kernel> App<K> {
         peer: &mut HttpPeer,
         answer: Answer,
     ) {
-        let State::Asking { name, progressive, .. } = std::mem::replace(&mut peer.state, State::Idle) else {
+        let State::Asking {
+            name,
+            progressive,
+            packaging,
+        } = &peer.state
+        else {
             return;
         };
+        let Some(answer) = self.or_elsewhere(core, conn, (name, *packaging), &mut peer.travel, answer) else {
+            return;
+        };
+        let answer = self.unless_overloaded(core, answer);
+        let (name, progressive) = (name.clone(), *progressive);
+        peer.state = State::Idle;
+        peer.travel.settling = Settling::Free;
         let now = core.now() / 1000;
         let status = match answer {
             Answer::Watch(feed) => {
@@ -328,6 +349,7 @@ impl<K: Kernel> App<K> {
                 }
                 if begun == Begun::Stream {
                     core.join(conn, feed);
+                    self.keep_time(core);
                     self.counters.viewers.add(1);
                     self.counters.viewers_total.add(1);
                     let output = registry::title(progressive.packaging);
@@ -351,7 +373,7 @@ impl<K: Kernel> App<K> {
             Answer::Overloaded => Status::ServiceUnavailable {
                 retry_after_seconds: OVERLOAD_RETRY_SECONDS + conn.index() as u32 % OVERLOAD_RETRY_SPREAD,
             },
-            Answer::NotThere | Answer::NothingToCarry => Status::NotFound,
+            Answer::NotThere | Answer::NothingToCarry | Answer::Elsewhere { .. } => Status::NotFound,
         };
         self.counters.http_errors.add(1);
         if answer == Answer::NotThere {
@@ -368,6 +390,10 @@ impl<K: Kernel> App<K> {
         address: SocketAddr,
         peer: &mut HttpPeer,
     ) {
+        // Where it goes to, its time goes on.
+        if peer.travel.leaving.is_some() {
+            return;
+        }
         if let State::Asking { name, packaging, .. } = &peer.state {
             self.wait_no_longer(conn, name, *packaging);
             let why = format!("{} has not begun yet; try again", name.as_str());

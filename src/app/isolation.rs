@@ -54,6 +54,7 @@ impl<K: Kernel> App<K> {
         let Some(mut peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
         self.addresses.leave(peer.address.ip());
+        self.stays_empty(core, &peer);
         let done = guarded(|| match &mut peer.session {
             Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
             Session::Rtmp(session) => self.rtmp_ended(core, conn, peer.address, session, why),
@@ -134,7 +135,10 @@ impl<K: Kernel> App<K> {
             drop(packaged);
             core.feed_grew(&feed, local);
         }
-        for Open { name, packaging, from } in stream.opens {
+        for Open {
+            name, packaging, from, ..
+        } in stream.opens
+        {
             let outcome = Opening::NotThere;
             self.deliver(
                 core,

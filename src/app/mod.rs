@@ -11,7 +11,9 @@ mod home;
 mod http;
 mod input;
 mod isolation;
+mod moves;
 mod outbox;
+mod placement;
 mod publishers;
 mod rtmp;
 mod viewers;
@@ -58,6 +60,7 @@ pub struct App<K: Kernel = Uring> {
     peers: Peers,
     watches: Watches,
     streams: Streams,
+    placement: placement::Placement,
     clip: Option<clip::Clip>,
     claims: u64,
     outbox: Outbox<Message<K>>,
@@ -87,6 +90,8 @@ enum Timer {
     Stop = 3,
     /// Messages that found an inbox full are tried again.
     Outbox = 4,
+    /// The load is measured, and evened out.
+    Load = 5,
 }
 
 impl Timer {
@@ -145,6 +150,10 @@ impl Peers {
             .and_then(|place| place.take_if(|peer| peer.id == id))
     }
 
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut Peer> {
+        self.places.get_mut(id.index())?.as_mut().filter(|peer| peer.id == id)
+    }
+
     fn get(&self, id: ConnId) -> Option<&Peer> {
         self.places.get(id.index())?.as_ref().filter(|peer| peer.id == id)
     }
@@ -160,6 +169,7 @@ impl<K: Kernel> App<K> {
             peers: Peers::default(),
             watches: Watches::default(),
             streams: Streams::default(),
+            placement: placement::Placement::default(),
             clip: None,
             claims: 0,
             outbox: Outbox::default(),
@@ -227,8 +237,10 @@ impl<K: Kernel> App<K> {
         }
     }
 
+    /// Who is on the way here, or waits in the outbox to go elsewhere, is waited for too.
     fn stop_if_empty(&mut self, core: &mut Core<Message<K>, K>) {
-        if self.stopping && core.open_connections() == 0 && self.streams.len() == 0 {
+        let is_expected = !self.placement.is_empty() || !self.outbox.is_empty();
+        if self.stopping && core.open_connections() == 0 && self.streams.len() == 0 && !is_expected {
             core.stop();
         }
     }
@@ -298,9 +310,13 @@ impl<K: Kernel> shard::App<K> for App<K> {
     fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
-        if let Session::Rtmp(session) = peer.session {
-            self.move_publisher(core, peer.address, *session, detached);
+        match peer.session {
+            Session::Rtmp(session) if session.travel.leaving.is_none() => {
+                self.move_publisher(core, peer.address, *session, detached);
+            }
+            session => self.viewer_leaves(core, peer.address, session, detached),
         }
+        self.stop_if_empty(core);
     }
 
     fn feed_unused(&mut self, core: &mut Core<Message<K>, K>, feed: FeedId) {
@@ -321,7 +337,11 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 app.stream_timer(core, place);
             }),
             kind if kind == Timer::Clip as u8 => self.play_clip(core),
-            kind if kind == Timer::Outbox as u8 => self.retry_outbox(core),
+            kind if kind == Timer::Outbox as u8 => {
+                self.retry_outbox(core);
+                self.stop_if_empty(core);
+            }
+            kind if kind == Timer::Load as u8 => self.load_timer(core),
             kind if kind == Timer::Stop as u8 => {
                 for id in core.connection_ids() {
                     core.abort(id);
@@ -358,6 +378,20 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 packaging,
                 outcome,
             } => self.opened(core, name, packaging, outcome),
+            Message::Viewer(moved) => self.viewer_arrives(core, *moved),
+            Message::NotHome { name } => self.watches.forget_home(&name),
+            Message::Offer(offer) => self.offered(core, *offer),
+            Message::Seats {
+                name,
+                packaging,
+                from,
+                seats,
+            } => self.seats_given(core, &(name, packaging), from, seats),
+            Message::Settled { name, packaging, from } => {
+                self.settled(core, &(name, packaging), from);
+                self.stop_if_empty(core);
+            }
+            Message::Watch { name, feed, from } => self.watched_from(&name, &feed, from),
             Message::Unwatch { name, feed, from } => self.unwatched(core, &name, &feed, from),
             Message::Hosts(hosts) => self.hosts = hosts,
             Message::PlayClip { name } => self.start_clip(core, name),

@@ -367,6 +367,7 @@ impl<K: Kernel> App<K> {
         let stream = Stream::create(name.clone(), settings, lag_max_micros, publisher, core.pool())
             .map_err(|_| "the memory budget is used up: raise memory_bytes".to_owned())?;
         self.counters.streams.add(1);
+        self.keep_time(core);
         Ok(self.streams.insert(stream))
     }
 

@@ -8,10 +8,11 @@ use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
 use tracing::{debug, info};
 
+use super::moves::Travel;
 use super::viewers::Answer;
 use super::{App, reason};
 use crate::limits;
-use crate::messages::{ClaimId, Message};
+use crate::messages::{ClaimId, Message, Settling};
 use crate::names::{StreamName, percent_decoded};
 use crate::registry::Packaging;
 
@@ -21,6 +22,7 @@ pub(super) struct RtmpPeer {
     /// Input that the session has not taken, because it waits for a decision.
     pub pending: Vec<u8>,
     pub role: Role,
+    pub travel: Travel,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl RtmpPeer {
             session,
             pending,
             role: Role::None,
+            travel: Travel::default(),
         }
     }
 
@@ -125,7 +128,8 @@ impl<K: Kernel> App<K> {
         peer: &mut RtmpPeer,
         bytes: &[u8],
     ) {
-        if peer.pending.is_empty() {
+        let is_leaving = peer.travel.leaving.is_some();
+        if peer.pending.is_empty() && !is_leaving {
             return self.rtmp_feed(core, conn, address, peer, bytes);
         }
         peer.pending.extend_from_slice(bytes);
@@ -137,7 +141,7 @@ impl<K: Kernel> App<K> {
             self.counters.connections_closed_pending.add(1);
             return core.abort(conn);
         }
-        if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) {
+        if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) && !is_leaving {
             let pending = std::mem::take(&mut peer.pending);
             self.rtmp_feed(core, conn, address, peer, &pending);
         }
@@ -152,7 +156,7 @@ impl<K: Kernel> App<K> {
         peer: &mut RtmpPeer,
         mut bytes: &[u8],
     ) {
-        loop {
+        while peer.travel.leaving.is_none() {
             let taken = match peer.session.handle_input(core.now() / 1000, bytes) {
                 Ok(taken) => taken,
                 Err(error) => {
@@ -173,7 +177,8 @@ impl<K: Kernel> App<K> {
             };
             bytes = &bytes[taken..];
             let drained = self.rtmp_drain(core, conn, address, peer);
-            if taken == 0 && drained == 0 || matches!(peer.role, Role::Moving { .. }) {
+            let is_leaving = matches!(peer.role, Role::Moving { .. }) || peer.travel.leaving.is_some();
+            if taken == 0 && drained == 0 || is_leaving {
                 break;
             }
         }
@@ -275,7 +280,7 @@ impl<K: Kernel> App<K> {
     fn rtmp_resumed(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, address: SocketAddr, peer: &mut RtmpPeer) {
         match std::mem::replace(&mut peer.role, Role::None) {
             Role::Paused { name, packaging, since } => {
-                let answer = self.ask(core, conn, &name, Some(packaging));
+                let answer = self.ask(core, conn, &name, Some(packaging), peer.travel.settling);
                 let since = Some(since);
                 peer.role = Role::Asking { name, packaging, since };
                 if let Some(answer) = answer {
@@ -305,7 +310,7 @@ impl<K: Kernel> App<K> {
             }
         };
         let packaging = Packaging::Rtmp { message_stream };
-        let answer = self.ask_anew(core, conn, &name, Some(packaging));
+        let answer = self.ask(core, conn, &name, Some(packaging), peer.travel.settling);
         peer.role = Role::Asking {
             name,
             packaging,
@@ -338,8 +343,19 @@ impl<K: Kernel> App<K> {
         peer: &mut RtmpPeer,
         answer: Answer,
     ) {
-        let Role::Asking { name, packaging, since } = std::mem::replace(&mut peer.role, Role::None) else {
+        let Role::Asking { name, packaging, since } = &peer.role else {
             return;
+        };
+        let question = (name, Some(*packaging));
+        let Some(answer) = self.or_elsewhere(core, conn, question, &mut peer.travel, answer) else {
+            return;
+        };
+        let (name, packaging, since) = (name.clone(), *packaging, *since);
+        peer.role = Role::None;
+        peer.travel.settling = Settling::Free;
+        let answer = match since {
+            Some(_) => answer,
+            None => self.unless_overloaded(core, answer),
         };
         if let Answer::Watch(feed) = answer {
             if since.is_none() {
@@ -350,6 +366,7 @@ impl<K: Kernel> App<K> {
             }
             peer.transmit(core, conn);
             core.join(conn, feed);
+            self.keep_time(core);
             peer.role = Role::Watching {
                 name,
                 packaging,
@@ -390,6 +407,10 @@ impl<K: Kernel> App<K> {
         address: SocketAddr,
         peer: &mut RtmpPeer,
     ) {
+        // Where it goes to, its time goes on.
+        if peer.travel.leaving.is_some() {
+            return;
+        }
         if let Role::Asking { name, packaging, since } = &peer.role {
             let why = format!("{} has not begun yet; try again", name.as_str());
             if since.is_some() {

@@ -1,23 +1,27 @@
 //! Viewers of any protocol on this shard: which feeds it watches, who waits for one to be opened, where streams live.
 //!
-//! A feed is asked for once per shard (DESIGN.md 4.5); later viewers join without a message. An answer from a cached
+//! A feed is asked for once per shard (DESIGN.md 4.5); later viewers join without a message, or go to the shard that is to
+//! serve them (`placement`). An answer from a cached
 //! home that says "not here" is asked again of the arbiter before a viewer is told so.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, FeedId};
+use penstock_shard::fanout::Class;
+use penstock_shard::feed::Feed;
 use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 
 use super::{App, Session};
 use crate::directory::arbiter_of;
 use crate::limits;
-use crate::messages::{Message, Open, Opening};
+use crate::messages::{Message, Open, Opening, Placing, Settling};
 use crate::names::StreamName;
 use crate::registry::{self, Packaging};
 
-type Key = (StreamName, Option<Packaging>);
+pub(super) type Key = (StreamName, Option<Packaging>);
 
 /// The feeds that this shard watches or is asking for.
 #[derive(Debug, Default)]
@@ -35,15 +39,38 @@ struct Asked {
     waiting: VecDeque<ConnId>,
     /// The question went to a cached home, not to the arbiter.
     cached: bool,
+    placing: Placing,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Watched {
-    feed: FeedId,
-    home: ShardId,
+pub(super) struct Watched {
+    pub feed: FeedId,
+    pub home: ShardId,
 }
 
 impl Watches {
+    pub fn home(&self, name: &StreamName) -> Option<ShardId> {
+        self.homes.get(name).copied()
+    }
+
+    pub fn forget_home(&mut self, name: &StreamName) {
+        self.homes.remove(name);
+    }
+
+    /// The feed that viewers who come now would watch.
+    pub fn feed_of(&self, key: &Key) -> Option<Watched> {
+        self.open.get(key).copied()
+    }
+
+    /// Every feed with viewers here, by its key.
+    pub fn feeds(&self) -> impl Iterator<Item = (&Key, Watched)> {
+        self.open.iter().map(|(key, watched)| (key, *watched))
+    }
+
+    pub fn is_asking(&self, key: &Key) -> bool {
+        self.asked.contains_key(key)
+    }
+
     /// Apart from where streams were found.
     pub fn is_empty(&self) -> bool {
         self.asked.is_empty() && self.open.is_empty() && self.keys.is_empty()
@@ -54,7 +81,7 @@ impl Watches {
     pub fn check_invariants<K: Kernel>(&self, core: &Core<Message<K>, K>) {
         for (id, key) in &self.keys {
             assert!(core.feed(*id).is_some(), "{key:?} is watched and not open");
-            assert!(core.viewers(*id) > 0, "{key:?} is watched by nobody");
+            assert!(core.is_needed(*id), "{key:?} is watched by nobody");
         }
         for (key, watched) in &self.open {
             assert_eq!(self.keys.get(&watched.feed), Some(key), "both tables know a feed");
@@ -67,6 +94,11 @@ impl Watches {
 pub(super) enum Answer {
     /// Its cursor can join.
     Watch(FeedId),
+    /// Another shard is to serve it.
+    Elsewhere {
+        shard: ShardId,
+        settling: Settling,
+    },
     There,
     NotThere,
     Busy,
@@ -76,19 +108,15 @@ pub(super) enum Answer {
 }
 
 impl<K: Kernel> App<K> {
-    /// As [`App::ask`], for somebody new: an overloaded core takes nobody in, since those who watch would wait longer.
-    pub(super) fn ask_anew(
-        &mut self,
-        core: &mut Core<Message<K>, K>,
-        conn: ConnId,
-        name: &StreamName,
-        packaging: Option<Packaging>,
-    ) -> Option<Answer> {
-        if packaging.is_some() && core.is_overloaded() {
-            self.counters.viewers_refused_overload.add(1);
-            return Some(Answer::Overloaded);
+    /// What somebody new is told: an overloaded core takes nobody in, since those who watch would wait longer.
+    pub(super) fn unless_overloaded(&self, core: &Core<Message<K>, K>, answer: Answer) -> Answer {
+        match answer {
+            Answer::Watch(_) if core.is_overloaded() => {
+                self.counters.viewers_refused_overload.add(1);
+                Answer::Overloaded
+            }
+            answer => answer,
         }
-        self.ask(core, conn, name, packaging)
     }
 
     /// Asks for a feed on behalf of a viewer. The answer, if it is there at once; otherwise the session is told later.
@@ -98,8 +126,14 @@ impl<K: Kernel> App<K> {
         conn: ConnId,
         name: &StreamName,
         packaging: Option<Packaging>,
+        settling: Settling,
     ) -> Option<Answer> {
         let key = (name.clone(), packaging);
+        if settling == Settling::Free
+            && let Some(answer) = self.destination(core, &key)
+        {
+            return Some(answer);
+        }
         if let Some(watched) = self.watches.open.get(&key)
             && core.feed(watched.feed).is_some_and(|feed| !feed.is_ended())
         {
@@ -110,7 +144,11 @@ impl<K: Kernel> App<K> {
             return None;
         }
         let home = self.watches.homes.get(name).copied();
-        let sent = self.send_question(core, name, packaging, home);
+        let placing = match settling {
+            Settling::Free | Settling::ToHome => Placing::Anywhere,
+            Settling::Settled | Settling::Returned => Placing::Here,
+        };
+        let sent = self.send_question(core, name, packaging, home, placing);
         if !sent {
             return Some(Answer::Busy);
         }
@@ -119,6 +157,7 @@ impl<K: Kernel> App<K> {
             Asked {
                 waiting: VecDeque::from([conn]),
                 cached: home.is_some(),
+                placing,
             },
         );
         None
@@ -130,11 +169,13 @@ impl<K: Kernel> App<K> {
         name: &StreamName,
         packaging: Option<Packaging>,
         home: Option<ShardId>,
+        placing: Placing,
     ) -> bool {
         let open = Open {
             name: name.clone(),
             packaging,
             from: core.id(),
+            placing,
         };
         let sent = match home {
             Some(home) => self.send(core, home, Message::Open(open)),
@@ -171,11 +212,12 @@ impl<K: Kernel> App<K> {
                 let class = packaging
                     .map(registry::class)
                     .expect("only questions for a feed are answered with one");
-                let id = core.open_feed(feed, class);
-                self.watches.open.insert(key.clone(), Watched { feed: id, home });
-                self.watches.keys.insert(id, key.clone());
-                self.feed_opened_here(core, &name, packaging, id);
-                Answer::Watch(id)
+                Answer::Watch(self.watch_feed(core, &key, feed, class, home))
+            }
+            Opening::Elsewhere { home, shard } => {
+                self.remember_home(&name, home);
+                let settling = Settling::Settled;
+                Answer::Elsewhere { shard, settling }
             }
             Opening::There { home } => {
                 self.remember_home(&name, home);
@@ -183,7 +225,7 @@ impl<K: Kernel> App<K> {
             }
             Opening::NotThere if asked.cached => {
                 self.watches.homes.remove(&name);
-                if self.send_question(core, &name, packaging, None) {
+                if self.send_question(core, &name, packaging, None, asked.placing) {
                     self.watches.asked.insert(key, Asked { cached: false, ..asked });
                     return;
                 }
@@ -200,6 +242,22 @@ impl<K: Kernel> App<K> {
             // Nobody may be left of those who waited.
             self.viewers_left(core, feed);
         }
+    }
+
+    /// This shard watches a feed from here on.
+    pub(super) fn watch_feed(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        key: &Key,
+        feed: Arc<Feed>,
+        class: Class,
+        home: ShardId,
+    ) -> FeedId {
+        let id = core.open_feed(feed, class);
+        self.watches.open.insert(key.clone(), Watched { feed: id, home });
+        self.watches.keys.insert(id, key.clone());
+        self.feed_opened_here(core, &key.0, key.1, id);
+        id
     }
 
     fn remember_home(&mut self, name: &StreamName, home: ShardId) {
@@ -230,7 +288,7 @@ impl<K: Kernel> App<K> {
 
     /// A feed without viewers here is forgotten, and its home told.
     pub(super) fn viewers_left(&mut self, core: &mut Core<Message<K>, K>, id: FeedId) {
-        let Some(feed) = core.feed(id).filter(|_| core.viewers(id) == 0).cloned() else {
+        let Some(feed) = core.feed(id).filter(|_| !core.is_needed(id)).cloned() else {
             return;
         };
         core.close_feed(id);
@@ -270,7 +328,9 @@ impl<K: Kernel> App<K> {
         match self.directory.home(&open.name) {
             Some(home) => self.deliver(core, home, Message::Open(open)),
             None => {
-                let Open { name, packaging, from } = open;
+                let Open {
+                    name, packaging, from, ..
+                } = open;
                 let answer = Message::Opened {
                     name,
                     packaging,

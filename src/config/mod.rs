@@ -136,6 +136,8 @@ pub struct Machine {
     pub lookup_interval_seconds: u32,
     pub pauses: Pauses,
     pub stall_max_millis: u32,
+    /// `shard_share`: load of a shard from which on streams take another one, µs of CPU time a second.
+    pub shard_share_micros: u64,
 }
 
 /// A configuration that can be started, with what in its file has no effect.

@@ -401,6 +401,7 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         },
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
         stall_max_millis: bounded(opened.integer("stall_max")),
+        shard_share_micros: opened.integer("shard_share") * 10_000,
     }
 }
 

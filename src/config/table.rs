@@ -435,6 +435,16 @@ pub const PENSTOCK: Section = Section {
             3_600_000,
             "how long a viewer may take nothing of what there is for it before it is closed",
         ),
+        Setting {
+            key: "shard_share",
+            kind: Kind::Integer {
+                default: 50,
+                min: 0,
+                max: 100,
+                unit: "%",
+            },
+            doc: "load of a core up to which a stream's viewers stay on the core that makes it; 0: spread over all at once",
+        },
     ],
     inner: &[],
     unsupported: &[],

@@ -122,6 +122,11 @@ impl Packaged {
         self.unused_since = None;
     }
 
+    /// The shards that have viewers or are about to, a bit each.
+    pub fn watchers(&self) -> u64 {
+        self.watchers
+    }
+
     pub fn unwatch(&mut self, shard: ShardId, now: u64) {
         self.watchers &= !shard.bit();
         if self.watchers == 0 {

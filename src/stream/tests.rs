@@ -174,6 +174,7 @@ impl Rig {
             name: self.stream.name.clone(),
             packaging: Some(packaging),
             from: HERE,
+            placing: crate::messages::Placing::Anywhere,
         };
         self.stream.open(&open, HERE, &self.pool, &self.counters)
     }

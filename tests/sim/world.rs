@@ -578,6 +578,8 @@ fn config(noise: &mut Noise, streams: &[String]) -> Arc<Config> {
         // Windows shorter than an operator may ask for, as worlds are.
         stream.window_millis = noise.one_of(&[100, 500, 3_000]) as u32;
     }
+    // Viewers cost some 20 to 100 each.
+    config.machine.shard_share_micros = noise.one_of(&[0, 0, 150, 500_000]);
     config.machine.lag_max_millis = noise.one_of(&[200, 1_000, 5_000]) as u32;
     Arc::new(config)
 }

@@ -20,7 +20,9 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get(id) else {
             return Step::Idle;
         };
-        let is_waiting = connection.writable_armed || connection.in_flight != InFlight::Nothing;
+        let is_waiting = connection.writable_armed
+            || connection.in_flight != InFlight::Nothing
+            || connection.life == Life::Detaching && connection.cursor.is_some();
         if is_waiting || connection.life == Life::Deaf {
             return Step::Idle;
         }

@@ -43,6 +43,10 @@ pub const BATCH_BYTES_MAX: u64 = size(48 * 1024 * 1024, BLOCK_BYTES) as u64;
 /// Records of one batch: a frame of 16 MiB in packets of 1,400 bytes, and then some.
 pub const BATCH_RECORDS_MAX: usize = size(16_384, 40);
 
+/// Media times between which a feed's rate can be told: some frames, and no more than any window that is kept.
+pub const RATE_MICROS_MIN: u64 = 200_000;
+pub const RATE_MICROS_MAX: u64 = 600_000_000;
+
 /// Join points that can be asked for. The newest serves everyone; the others are for readers that were overtaken.
 pub const JOINS_MAX: usize = size(64, 1);
 /// Times that a reader which was overtaken looks again; each needs the writer to have added 64 join points meanwhile, or

@@ -259,6 +259,21 @@ impl Feed {
         None
     }
 
+    /// Bytes a second of media time, over the kept window; 0 while that is too short to tell, or time has jumped in it.
+    pub fn rate_by_media(&self) -> u64 {
+        let (tail, head) = (self.tail(), self.head());
+        let (Some(first), Some(last)) = (self.record_at(tail), self.record_at(head.wrapping_sub(1))) else {
+            return 0;
+        };
+        let micros = last.dts_micros.saturating_sub(first.dts_micros);
+        match u64::try_from(micros) {
+            Ok(micros @ limits::RATE_MICROS_MIN..=limits::RATE_MICROS_MAX) => {
+                last.start.saturating_sub(first.start) * 1_000_000 / micros
+            }
+            _ => 0,
+        }
+    }
+
     /// The newest join point; its join header goes to `header`, whose content is replaced. `None` before the first one, and
     /// when the GOP has outgrown the window: then the next keyframe brings one.
     pub fn join_newest(&self, header: &mut Vec<u8>) -> Option<Join> {
