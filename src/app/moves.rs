@@ -53,11 +53,17 @@ impl Default for Travel {
 }
 
 impl Travel {
-    fn arrived(settling: Settling, now: u64) -> Travel {
+    /// Who has been moved while it watched stays for a while.
+    fn arrived(settling: Settling, progress: Progress, now: u64) -> Travel {
+        let rest = if progress.is_watching() {
+            limits::MOVED_REST_MICROS
+        } else {
+            0
+        };
         Travel {
             leaving: None,
             settling,
-            rests_until: now + limits::MOVED_REST_MICROS,
+            rests_until: now + rest,
         }
     }
 }
@@ -227,7 +233,11 @@ impl<K: Kernel> App<K> {
         }
         if moved.progress.is_watching() {
             let feed = self.seat_taken(core, &moved);
-            assert!(feed.is_some(), "who watches moves to a seat that was kept");
+            if feed.is_none() {
+                warn!(stream = moved.name.as_str(), peer = %moved.peer, "a moved viewer has no seat");
+                core.counters().connections_panicked.add(1);
+                return self.addresses.leave(moved.peer.ip());
+            }
             return self.take_in(core, moved, feed);
         }
         if core.room() > 0 {
@@ -254,7 +264,7 @@ impl<K: Kernel> App<K> {
             pending,
             ..
         } = moved;
-        let travel = Travel::arrived(settling, core.now());
+        let travel = Travel::arrived(settling, progress, core.now());
         let imported = guarded(|| {
             #[cfg(test)]
             crate::trap::spring(crate::trap::Step::Import);

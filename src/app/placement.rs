@@ -463,3 +463,51 @@ impl Placement {
         self.seatings.iter().position(is_it)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARE: u64 = 100;
+
+    fn placed(loads: &[u64], carriers: &[u16], home: u16, accepted: u16) -> u16 {
+        let carriers = carriers
+            .iter()
+            .fold(0, |carriers, shard| carriers | ShardId(*shard).bit());
+        let loads = Loads(loads.to_vec());
+        loads.place(carriers, ShardId(home), ShardId(accepted), SHARE).0
+    }
+
+    #[test]
+    fn a_stream_outgrows_shards_one_at_a_time() {
+        assert_eq!(placed(&[0, 0, 0, 0], &[], 2, 0), 2, "home first");
+        assert_eq!(placed(&[0, 0, 99, 0], &[2], 2, 0), 2, "up to its share");
+        assert_eq!(placed(&[5, 4, 100, 7], &[2], 2, 0), 1, "then one more");
+        assert_eq!(placed(&[5, 50, 100, 7], &[1, 2], 2, 0), 1, "and no third");
+        assert_eq!(placed(&[5, 120, 100, 7], &[1, 2], 2, 3), 0, "before both have theirs");
+        assert_eq!(placed(&[90, 60, 70, 0], &[0, 1, 2], 2, 3), 1, "the least of them");
+        assert_eq!(placed(&[0, 60, 70, 0], &[1, 2], 2, 2), 2, "no move for little");
+        assert_eq!(placed(&[0, 50, 70, 0], &[1, 2], 2, 2), 1, "for more");
+        assert_eq!(
+            placed(&[300, 200, 250, 200], &[2], 2, 3),
+            3,
+            "when all have theirs, where the load is least"
+        );
+        assert_eq!(placed(&[200, 200, 200, 200], &[1, 2], 2, 3), 2, "its home among equals");
+    }
+
+    #[test]
+    fn the_busiest_gives_to_the_idlest_when_they_differ_by_a_quarter() {
+        let partner = |loads: &[u64], shard| {
+            let partner = Loads(loads.to_vec()).partner(ShardId(shard), SHARE);
+            partner.map(|partner| partner.0)
+        };
+        let loads = [400, 100, 500, 200, 301];
+        assert_eq!((partner(&loads, 2), partner(&loads, 0)), (Some(1), Some(3)));
+        assert_eq!([1, 3, 4].map(|shard| partner(&loads, shard)), [None; 3]);
+        assert_eq!(partner(&[400, 300], 0), None, "a quarter is not more than a quarter");
+        assert_eq!(partner(&[400, 299], 0), Some(1));
+        assert_eq!(partner(&[100, 0], 0), None, "a stream may have its share");
+        assert_eq!(partner(&[101, 0], 0), Some(1));
+    }
+}
