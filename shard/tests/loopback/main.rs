@@ -9,6 +9,7 @@ mod moves;
 mod pace;
 mod slow;
 mod viewers;
+mod watching;
 mod wire;
 mod world;
 mod wraps;
