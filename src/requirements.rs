@@ -35,6 +35,7 @@ const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ENOSYS: i32 = 38;
+const EOPNOTSUPP: i32 = 95;
 
 /// What stands beside a kernel's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,10 @@ pub fn refused(error: &io::Error, facts: &Facts) -> String {
         Some(EPERM | EACCES | ENOSYS) => forbidden(error, facts),
         Some(ENOMEM) if facts.locked_bytes < u64::MAX => too_little_locked(facts.locked_bytes, facts.shards),
         Some(ENOMEM) => "the kernel has no memory for io_uring; stop something, or lower config.penstock.shards".into(),
+        // What `shard::reserve` says when a shard that must send so cannot.
+        Some(EOPNOTSUPP) => format!(
+            "config.penstock.zero_copy is \"on\", and Linux {release} has no zero-copy sends as penstock needs them (SEND_ZC that reports its use, from 6.2 on); set it to \"auto\" or \"off\", or boot a newer kernel"
+        ),
         Some(EMFILE | ENFILE) => format!("too few open files are allowed: {MEND_DESCRIPTORS}"),
         _ => format!("a shard could not be started: {error}"),
     }
@@ -223,6 +228,11 @@ mod tests {
                 "64 KiB, and 8 shards want 1744 KiB",
             ),
             (EMFILE, facts("6.18", Some(0), false), "ulimit -n"),
+            (
+                EOPNOTSUPP,
+                facts("6.1.0-18-amd64", None, false),
+                "set it to \"auto\" or \"off\"",
+            ),
         ];
         for (errno, facts, words) in cases {
             let said = refused(&io::Error::from_raw_os_error(errno), &facts);

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use penstock_shard::executor::{Ended, Reserved, Thread};
+use penstock_shard::fanout::ZeroCopy;
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
-use penstock_shard::shard::{self, Setup};
+use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::socket::{self, First};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
@@ -86,11 +87,15 @@ impl Server {
             id: ShardId(number as u16),
             cpu: cpus[number % cpus.len()],
             connections_max,
-            pauses: config.machine.pauses,
             mesh: mesh.clone(),
             pool: pool.clone(),
             counters: counters[number].shard.clone(),
             listeners: take_listeners(&mut listening),
+            sends: Sends {
+                pauses: config.machine.pauses,
+                zero_copy: config.machine.zero_copy,
+                max_pacing: config.machine.max_pacing_percent.into(),
+            },
         });
         let apps = counters.iter().map(|counters| counters.app.clone());
         let threads = start_shards(setups.zip(apps), &config, &homes, &by_address)
@@ -260,11 +265,19 @@ fn start_shards(
     let mut reserved = Vec::new();
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
-        reserved.push(shard::reserve(setup, move |_| {
+        reserved.push(shard::reserve(setup, move |core| {
+            say_zero_copy(&config, core.id(), core.zero_copy());
             App::new(config, counters, homes, by_address)
         })?);
     }
     reserved.into_iter().map(Reserved::begin).collect()
+}
+
+/// A kernel without it is no reason not to serve, where nobody insists.
+fn say_zero_copy(config: &Config, shard: ShardId, found: ZeroCopy) {
+    if shard == ShardId(0) && found != config.machine.zero_copy {
+        info!("this kernel has no zero-copy sends as penstock needs them (Linux 6.2): sends copy");
+    }
 }
 
 /// The connection table of each shard, from the configuration and what the process may open.

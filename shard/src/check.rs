@@ -38,6 +38,7 @@ impl<M, K: Kernel> Core<M, K> {
             "who is to be served at once stands in the queue, once"
         );
         self.check_fanout();
+        self.check_zero_copy();
     }
 
     /// What every connection waits for.

@@ -140,6 +140,15 @@ pub(crate) enum InFlight {
     Sealed { bytes: u32 },
 }
 
+/// Whether the feed's bytes go to a connection by zero-copy sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ZeroCopyUse {
+    /// They are copied, or go by `sendfile`, for as long as it lasts: ways do not change.
+    Never,
+    /// The last so many were reported as copied.
+    Tried { copied: u8 },
+}
+
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     pub socket: S,
@@ -160,6 +169,9 @@ pub(crate) struct Connection<S> {
     pub bytes_sent: u64,
     /// Unsent bytes at which its socket counts as full.
     pub low_water: u32,
+    /// Bytes a second that its socket sends at most; 0 for no bound.
+    pub pacing: u32,
+    pub zero_copy: ZeroCopyUse,
 }
 
 /// The slab. Places are reused last in, first out, and not before the appliance has been told of the end of the
@@ -234,6 +246,8 @@ impl<S> Connections<S> {
             looked_at: u64::MAX,
             bytes_sent: 0,
             low_water: limits::NOT_SENT_BYTES_MIN,
+            pacing: 0,
+            zero_copy: ZeroCopyUse::Never,
         }));
         Some(ConnId { index, generation })
     }

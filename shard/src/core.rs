@@ -29,6 +29,7 @@ pub(crate) enum Operation {
     Timeout = 5,
     Doorbell = 6,
     DoorbellFailed = 7,
+    SendZeroCopy = 8,
 }
 
 impl Operation {
@@ -41,6 +42,7 @@ impl Operation {
             5 => Operation::Timeout,
             6 => Operation::Doorbell,
             7 => Operation::DoorbellFailed,
+            8 => Operation::SendZeroCopy,
             _ => return None,
         })
     }
@@ -440,6 +442,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// A new connection with its receive armed; nothing when the table is full or the ring refuses it.
     pub(crate) fn insert(&mut self, socket: K::Socket) -> Option<ConnId> {
         let id = self.connections.insert(socket)?;
+        self.begin_zero_copy(id);
         self.counters.connections_open.add(1);
         let socket = self.connections.get(id).map(|connection| &connection.socket);
         let armed = socket

@@ -87,6 +87,12 @@ counters! {
         receive_buffers_short: Total "times", "Times a receive had to wait for a buffer.";
         sends: Total "sends", "Sends issued through the ring.";
         sendfiles: Total "sends", "Large sends issued as sendfile.";
+        sends_zero_copy: Total "sends", "Sends issued through the ring as zero-copy sends (they are among sends).";
+        sends_zero_copy_copied: Total "sends", "Zero-copy sends that the kernel reports as copied: the way to that viewer does not allow it, and the viewer's sends copy from then on.";
+        zero_copy_bytes_outstanding: Gauge "bytes", "Bytes of zero-copy sends that the kernel may still read.";
+        zero_copy_over_budget: Total "sends", "Sends that were copied because zero-copy sends held a quarter of the memory budget, or the limit of locked memory allowed no more: raise LimitMEMLOCK.";
+        zero_copy_let_go: Total "sends", "Zero-copy sends whose memory was taken out of the budget's file, to be given back when the kernel has sent it: their viewers held it for too long, or nobody watches the feed any more.";
+        pacings_set: Total "times", "Times a viewer's sending rate was bounded, or the bound raised with its feed's rate (max_pacing).";
         sends_full: Total "sends", "Sends that found the socket full, wholly or partly.";
         bytes_sent: Total "bytes", "Bytes that sockets took.";
         bytes_sent_own: Total "bytes", "Bytes sent that were a session's own, not a feed's.";

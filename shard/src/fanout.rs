@@ -9,7 +9,7 @@
 //! Invariants:
 //! - A queued range ends on a record boundary; session bytes go out and skips happen only when the cursor stands on one.
 //! - Every send completes within the submit that issues it, so memory is pinned by positions alone: `released` of a
-//!   shard is never above any of its cursors.
+//!   shard is never above any of its cursors. Zero-copy sends are read beyond that, and pin it too: see `zero_copy`.
 //! - A socket that is full has a poll armed and is visited only to be counted.
 
 use std::collections::VecDeque;
@@ -25,8 +25,14 @@ use crate::mesh::ShardId;
 
 mod load;
 mod moves;
+mod pacing;
 mod sealed;
 mod send;
+mod zero_copy;
+
+use pacing::Pacing;
+pub use zero_copy::ZeroCopy;
+use zero_copy::{Held, Sends};
 
 pub(crate) use moves::Standing;
 
@@ -117,6 +123,9 @@ pub(crate) struct FanOut {
     /// What others are expected to cost, who are on their way here.
     expected: u64,
     measured: load::Measured,
+    zero_copy: Sends,
+    /// What a viewer may be sent at most, in percent of its feed's rate; 0 for no bound.
+    pub max_pacing: u64,
 }
 
 /// A feed with its cursors on this shard.
@@ -140,12 +149,14 @@ struct LocalFeed {
     /// Positions that viewers on their way here may bring: claimed until they have come.
     holds: Vec<u64>,
     demand: load::Demand,
+    pacing: Pacing,
+    held: Held,
 }
 
 impl LocalFeed {
     /// Sockets take what one turn brings at the feed's rate, and half as much again (DESIGN.md 4.4). A rate that falls
     /// leaves them as they are.
-    fn measure(&mut self, now: u64, pause_max: u64) {
+    fn measure(&mut self, now: u64, pause_max: u64, max_pacing: u64) {
         let (since, from) = self.measured;
         let elapsed = now.saturating_sub(since);
         if elapsed < limits::RATE_MICROS {
@@ -155,6 +166,7 @@ impl LocalFeed {
         let turn = (head - from) * pause_max / elapsed;
         let wanted = (turn + turn / 2).min(u64::from(limits::NOT_SENT_BYTES_MAX)) as u32;
         self.low_water = self.low_water.max(wanted);
+        self.pacing.measured(head - from, elapsed, max_pacing);
         self.measured = (now, head);
     }
 
@@ -174,7 +186,6 @@ impl LocalFeed {
         self.changes += 1;
         if self.cursors.is_empty() {
             self.feed.unsubscribe(shard);
-            self.feed.set_released(shard, self.held());
             self.dirty = false;
         }
         self.cursors.get(place as usize).copied()
@@ -240,6 +251,8 @@ impl FanOut {
             demand: 0,
             expected: 0,
             measured: load::Measured::new(now),
+            zero_copy: Sends::default(),
+            max_pacing: 0,
         }
     }
 
@@ -319,7 +332,7 @@ impl FanOut {
         let (Some(turn), Some(Some(local))) = (self.turn.as_mut(), self.feeds.get_mut(feed as usize)) else {
             return;
         };
-        local.measure(now, self.pauses.of(local.class).max);
+        local.measure(now, self.pauses.of(local.class).max, self.max_pacing);
         local.rotation = (local.rotation + 1).checked_rem(local.cursors.len()).unwrap_or(0);
         let (before, from) = local.cursors.split_at(local.rotation);
         self.order.clear();
@@ -405,6 +418,8 @@ impl<M, K: Kernel> Core<M, K> {
             changes: 0,
             low_water: limits::NOT_SENT_BYTES_MIN,
             measured: (self.now, head),
+            pacing: Pacing::default(),
+            held: Held::new(self.fanout.zero_copy.begin_hold()),
         };
         let number = match self.fanout.free.pop() {
             Some(number) => {
@@ -423,6 +438,11 @@ impl<M, K: Kernel> Core<M, K> {
     pub fn close_feed(&mut self, id: FeedId) {
         let Some(local) = self.fanout.local(id.0) else { return };
         assert!(!local.is_needed(), "viewers leave a feed before it is closed");
+        debug_assert_eq!(
+            local.held.floor(),
+            WAITING,
+            "and with the last one, what is under way was let go"
+        );
         self.fanout.feeds[id.0 as usize] = None;
         self.fanout.free.push(id.0);
         // Its place may go to another feed before the turn ends.
@@ -495,6 +515,7 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let moved = local.leave(cursor.place, shard);
         if local.cursors.is_empty() {
+            self.release(cursor.feed);
             self.events.push_back(Event::FeedUnused(FeedId(cursor.feed)));
         }
         self.demand_shrank(FeedId(cursor.feed));
@@ -505,6 +526,17 @@ impl<M, K: Kernel> Core<M, K> {
                 .and_then(|connection| connection.cursor.as_mut())
         {
             other.place = cursor.place;
+        }
+    }
+
+    /// Nobody here watches `feed` any more. Unless somebody is on the way, nothing of it is claimed: peers that acknowledge
+    /// nothing would hold its memory for as long as they like.
+    fn release(&mut self, feed: u32) {
+        if !self.fanout.local(feed).is_some_and(LocalFeed::is_needed) {
+            self.let_go_zero_copy(feed);
+        }
+        if let Some(local) = self.fanout.local(feed) {
+            local.set_released(self.id.index(), WAITING);
         }
     }
 
@@ -590,7 +622,7 @@ impl<M, K: Kernel> Core<M, K> {
         }
     }
 
-    /// Publishes the lowest position of this shard's cursors in `feed`; a waiting cursor ([`WAITING`] is the highest
+    /// Publishes the lowest position of this shard's cursors and zero-copy sends in `feed`; a waiting cursor ([`WAITING`] is the highest
     /// position) claims nothing, like none.
     fn publish_released(&mut self, feed: u32) {
         let Some(local) = self.fanout.local(feed) else {
@@ -600,8 +632,7 @@ impl<M, K: Kernel> Core<M, K> {
             let id = self.connections.at(*index)?;
             self.connections.get(id)?.cursor.as_ref().map(|cursor| cursor.position)
         });
-        let released = positions.min().unwrap_or(WAITING).min(local.held());
-        local.feed.set_released(self.id.index(), released);
+        local.set_released(self.id.index(), positions.min().unwrap_or(WAITING));
     }
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
@@ -757,7 +788,8 @@ impl<M, K: Kernel> Core<M, K> {
             assert_eq!(asks, !local.cursors.is_empty(), "doorbells are for who has viewers");
             if local.cursors.is_empty() {
                 let released = local.feed.released(self.id.index());
-                assert_eq!(released, local.held(), "nobody claims nothing");
+                assert!(released <= local.lowest_hold(), "who is on the way is waited for");
+                assert!(released == WAITING || local.is_needed(), "nobody claims nothing");
             }
             let pace = &self.fanout.classes[local.class as usize];
             let in_turn = self.fanout.turn.as_ref().is_some_and(|turn| turn.class == local.class);
@@ -773,12 +805,16 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(visit) = self.fanout.turn.as_mut().and_then(|turn| turn.visit.take()) else {
             return;
         };
+        // What the feed told its viewers to let go, it waits for no longer.
+        if (self.fanout.local(visit.feed)).is_some_and(|local| local.held.floor() < visit.evict_below) {
+            self.let_go_zero_copy(visit.feed);
+        }
         let Some(local) = self.fanout.local(visit.feed) else {
             return;
         };
         if local.changes == visit.changes {
             // Every cursor was visited once; none stands below where it stood then.
-            local.feed.set_released(self.id.index(), visit.floor.min(local.held()));
+            local.set_released(self.id.index(), visit.floor);
         } else {
             self.publish_released(visit.feed);
         }

@@ -7,7 +7,8 @@
 //! Contract, kept by `sys::uring` and relied on by core and fan-out:
 //! - Nothing is issued, and nothing completes, outside of [`Kernel::submit`], [`Kernel::timeout`] and
 //!   [`Kernel::run_deferred`].
-//! - A send completes within the `submit` that issues it.
+//! - A send completes within the `submit` that issues it. A zero-copy send does so too; when that completion is armed, a
+//!   notification follows, sooner or later, whatever becomes of the socket, and until then the memory is read.
 //! - Dropping a socket closes it; its slot is emptied first.
 
 use std::io;
@@ -16,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::pool::Pool;
 use crate::pool::log::Span;
-pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring};
+pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring, Went};
 use crate::sys::{clock, socket};
 
 /// Bytes on their way to a socket.
@@ -64,6 +65,10 @@ pub trait Kernel: Sized + 'static {
     fn poll_writable(&mut self, slot: u32, user_data: u64) -> io::Result<()>;
     /// Sends without waiting.
     fn send(&mut self, slot: u32, from: Outgoing<'_>, user_data: u64) -> io::Result<()>;
+    /// Whether [`Kernel::send_zero_copy`] works here.
+    fn can_send_zero_copy(&self) -> bool;
+    /// Sends without waiting, and without copying where that can be; both its completions carry `user_data`.
+    fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()>;
     /// Cancels all operations on a slot; each of them reports.
     fn cancel(&mut self, slot: u32) -> io::Result<()>;
     /// Cancels all operations that carry `user_data`; each of them reports.
@@ -95,6 +100,8 @@ pub trait Kernel: Sized + 'static {
     fn reset_on_close(&mut self, socket: &Self::Socket) -> io::Result<()>;
     /// Unsent bytes at which the socket counts as full.
     fn set_not_sent_low_water(&mut self, socket: &Self::Socket, bytes: u32) -> io::Result<()>;
+    /// Bytes a second that the socket sends at most.
+    fn set_pacing(&mut self, socket: &Self::Socket, bytes_per_second: u32) -> io::Result<()>;
 }
 
 /// Where received bytes lie until they are given back.
@@ -151,6 +158,14 @@ impl Kernel for Uring {
             Outgoing::Span(span) => (span.address, span.len),
         };
         Uring::send(self, slot, address, len as u32, user_data)
+    }
+
+    fn can_send_zero_copy(&self) -> bool {
+        Uring::can_send_zero_copy(self)
+    }
+
+    fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()> {
+        Uring::send_zero_copy(self, slot, span.address, span.len as u32, user_data)
     }
 
     fn cancel(&mut self, slot: u32) -> io::Result<()> {
@@ -215,5 +230,9 @@ impl Kernel for Uring {
 
     fn set_not_sent_low_water(&mut self, socket: &OwnedFd, bytes: u32) -> io::Result<()> {
         socket::set_not_sent_low_water(socket, bytes)
+    }
+
+    fn set_pacing(&mut self, socket: &OwnedFd, bytes_per_second: u32) -> io::Result<()> {
+        socket::set_pacing(socket, bytes_per_second)
     }
 }

@@ -7,6 +7,7 @@ pub const SHARDS_MAX: usize = 64;
 /// Submission entries: two full fan-out slices and what the sessions queue beside them; a full queue is submitted.
 pub const RING_SUBMISSIONS: u32 = 512;
 /// Completion entries: a slice of sends, every receive buffer, the accepts of 64 listeners, and four times as much again.
+/// Hang-ups and notifications may come in larger crowds; the kernel keeps what has no place.
 pub const RING_COMPLETIONS: u32 = 8192;
 
 /// Buffers for receives of all connections of a shard; a power of two. Each is held only while its bytes are handed to
@@ -61,6 +62,22 @@ pub const OVERLOAD_KEPT_MICROS: u64 = 2_000_000;
 pub const RANGE_BYTES: u64 = 256 * 1024;
 /// From here up a send goes by `sendfile` (DESIGN.md 4.3, measured).
 pub const SENDFILE_BYTES: usize = 64 * 1024;
+
+/// From here up a zero-copy send may be worth its notification: below, copying costs less (DESIGN.md 4.3).
+pub const ZERO_COPY_BYTES: usize = 16 * 1024;
+/// Zero-copy sends of a connection that the kernel reports as copied, one after the other, before it copies for good: one
+/// may be a packet that was tapped or sent again, a way that copies copies all.
+pub const ZERO_COPY_COPIED_MAX: u8 = 3;
+/// Zero-copy sends whose notification is to come, per shard: four each of 16,384 viewers, 2 MiB of bookkeeping.
+pub const ZERO_COPY_SENDS_MAX: usize = 65_536;
+/// What they may hold of the pool, all shards together (DESIGN.md 4.3: above it, sends copy).
+pub const ZERO_COPY_POOL_PART: u64 = 4;
+/// How long sends copy after the kernel had no room to hold more pages (the limit of locked memory counts them).
+pub const ZERO_COPY_REST_MICROS: u64 = 1_000_000;
+
+/// Sending is never bounded below this, in bytes a second: a rate measured while a picture stood still would keep a viewer
+/// from what follows.
+pub const PACING_BYTES_MIN: u64 = 125_000;
 
 /// Session bytes that a connection may have unsent: response heads, join headers, answers. A peer that makes us answer
 /// more without reading is closed.

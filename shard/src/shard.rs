@@ -12,11 +12,11 @@ use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
 use crate::executor::{self, Reserved, Sleep, Thread};
-use crate::fanout::{Load, Pauses};
+use crate::fanout::{Load, Pauses, ZeroCopy};
 use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
-use crate::pool::Pool;
+use crate::pool::{BLOCK_BYTES, Pool};
 
 /// The appliance's side of a shard: sessions, streams, decisions. Every call is an event; what to do goes through
 /// `core`.
@@ -57,12 +57,21 @@ pub struct Setup<M, S = OwnedFd> {
     pub id: ShardId,
     pub cpu: usize,
     pub connections_max: u32,
-    pub pauses: Pauses,
     pub mesh: Arc<Mesh<M>>,
     pub pool: Arc<Pool>,
     pub counters: Arc<ShardCounters>,
     /// Listening sockets of this shard with their tags.
     pub listeners: Vec<(S, u32)>,
+    pub sends: Sends,
+}
+
+/// How feed bytes go out, where the operator has a say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sends {
+    pub pauses: Pauses,
+    pub zero_copy: ZeroCopy,
+    /// In percent of the feed's rate, for viewers whose start burst is over; 0 for no bound.
+    pub max_pacing: u64,
 }
 
 /// Starts a shard; `app` is made on its thread.
@@ -82,8 +91,12 @@ where
     F: FnOnce(&mut Core<A::Message>) -> A + Send + 'static,
 {
     let (name, cpu, connections_max) = (format!("shard-{}", setup.id.0), setup.cpu, setup.connections_max);
+    let zero_copy = setup.sends.zero_copy;
     let first = move || {
         let (mut uring, buffers) = Uring::new(connections_max)?;
+        if zero_copy == ZeroCopy::On && !uring.can_send_zero_copy() {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
         uring.keep_locked(executor::RINGS_LOCKED_BYTES)?;
         Ok((uring, buffers))
     };
@@ -146,11 +159,12 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             setup.id,
             kernel,
             setup.connections_max,
-            setup.pauses,
+            setup.sends.pauses,
             setup.mesh,
             setup.pool,
             setup.counters,
         );
+        core.set_sends(setup.sends);
         for (listener, tag) in setup.listeners {
             core.listen(listener, tag)?;
         }
@@ -219,9 +233,15 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         let mut completions = std::mem::take(&mut self.completions);
         // Sends first: whoever ends a connection below may rely on nothing of it being in flight.
         for completion in &completions {
-            if Operation::of(completion.user_data) == Some(Operation::Send) {
-                self.core
-                    .send_completed(connection_of(completion.user_data), completion.result);
+            match Operation::of(completion.user_data) {
+                Some(Operation::Send) => {
+                    self.core
+                        .send_completed(connection_of(completion.user_data), completion.result);
+                }
+                Some(Operation::SendZeroCopy) if !completion.is_notification() => {
+                    self.core.zero_copy_completed(completion);
+                }
+                _ => {}
             }
         }
         for completion in completions.drain(..) {
@@ -266,7 +286,11 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                 }
                 Ok(())
             }
-            Some(Operation::Send) | None => Ok(()),
+            Some(Operation::SendZeroCopy) if completion.is_notification() => {
+                self.core.zero_copy_notified(&completion);
+                Ok(())
+            }
+            Some(Operation::Send | Operation::SendZeroCopy) | None => Ok(()),
         }
     }
 
@@ -299,6 +323,9 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         self.core.counters.connections_accepted.add(1);
         match self.core.peer(id) {
             Some(peer) => {
+                if peer.ip().is_loopback() {
+                    self.core.keep_copying(id);
+                }
                 let tag = self.core.listeners[listener].tag;
                 self.app.accepted(&mut self.core, tag, id, peer);
             }
@@ -452,6 +479,16 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
 }
 
 impl<M, K: Kernel> Core<M, K> {
+    fn set_sends(&mut self, sends: Sends) {
+        let zero_copy = match self.kernel.can_send_zero_copy() {
+            true => sends.zero_copy,
+            false => ZeroCopy::Off,
+        };
+        let pool_bytes = self.pool.usage().blocks * BLOCK_BYTES as u64;
+        self.fanout.set_zero_copy(zero_copy, pool_bytes, self.mesh.shards());
+        self.fanout.max_pacing = sends.max_pacing;
+    }
+
     /// The wheel says that the deadline of `id` may have come.
     fn expire(&mut self, id: ConnId) {
         let now = self.now;

@@ -10,6 +10,9 @@ pub const WARNINGS_MAX: usize = 200;
 /// Each stream costs a name in every shard's table; MistServer slows down beyond a few thousand.
 pub const STREAMS_MAX: usize = 10_000;
 
+/// The least of `max_pacing`, in percent: a viewer that gets no more than the rate never makes up for a lost packet.
+pub const MAX_PACING_MIN: u64 = 110;
+
 /// Sockets that listen, on every shard.
 pub const LISTENERS_MAX: usize = penstock_shard::limits::LISTENERS_MAX;
 

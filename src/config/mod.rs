@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use penstock_shard::fanout::Pauses;
+use penstock_shard::fanout::{Pauses, ZeroCopy};
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
@@ -138,6 +138,9 @@ pub struct Machine {
     pub stall_max_millis: u32,
     /// `shard_share`: load of a shard from which on streams take another one, µs of CPU time a second.
     pub shard_share_micros: u64,
+    pub zero_copy: ZeroCopy,
+    /// 0 for no bound.
+    pub max_pacing_percent: u16,
 }
 
 /// A configuration that can be started, with what in its file has no effect.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use jsonc_parser::ast::Value;
+use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
-use penstock_shard::fanout::{Pause, Pauses};
+use penstock_shard::fanout::{Pause, Pauses, ZeroCopy};
 
 use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
@@ -62,6 +62,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, l
             .and_then(|value| reader.object(value, "config.penstock"))
         {
             config.machine = read_machine(&reader.open(&table::PENSTOCK, object, "config.penstock"));
+            check_pacing(reader, object, config.machine.max_pacing_percent.into());
         }
     }
     if let Some(value) = top.inner("streams") {
@@ -384,6 +385,22 @@ fn read_interface(opened: &Opened<'_, '_>) -> Interface {
     opened.address("interface").map_or(Interface::Every, Interface::Address)
 }
 
+/// 0 is no bound; what is left of the range below the least would starve viewers.
+fn check_pacing<'t>(reader: &mut Reader<'t>, object: &Object<'t>, percent: u64) {
+    let min = limits::MAX_PACING_MIN;
+    if (1..min).contains(&percent)
+        && let Some(property) = object.get("max_pacing")
+    {
+        let fault = Fault::OutOfRange {
+            found: percent.to_string(),
+            min,
+            max: 1_000,
+            unit: "%",
+        };
+        reader.problem(property.value.range(), "config.penstock.max_pacing", fault);
+    }
+}
+
 pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
     Machine {
         shards: Some(bounded(opened.integer("shards"))).filter(|shards| *shards > 0),
@@ -402,6 +419,12 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
         stall_max_millis: bounded(opened.integer("stall_max")),
         shard_share_micros: opened.integer("shard_share") * 10_000,
+        zero_copy: match opened.choice("zero_copy") {
+            "on" => ZeroCopy::On,
+            "off" => ZeroCopy::Off,
+            _ => ZeroCopy::Auto,
+        },
+        max_pacing_percent: bounded(opened.integer("max_pacing")),
     }
 }
 

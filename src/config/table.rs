@@ -445,6 +445,24 @@ pub const PENSTOCK: Section = Section {
             },
             doc: "load of a core up to which a stream's viewers stay on the core that makes it; 0: spread over all at once",
         },
+        Setting {
+            key: "zero_copy",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "on", "off"],
+            },
+            doc: "long sends without copying (SEND_ZC, Linux 6.2); auto: to other machines, as long as the kernel does not report copies; on: to everybody",
+        },
+        Setting {
+            key: "max_pacing",
+            kind: Kind::Integer {
+                default: 0,
+                min: 0,
+                max: 1_000,
+                unit: "%",
+            },
+            doc: "a viewer that has caught up is sent at most so much of its stream's measured rate, at least 110; 0: no bound",
+        },
     ],
     inner: &[],
     unsupported: &[],

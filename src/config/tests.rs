@@ -118,7 +118,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","max_pacing":200},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -137,6 +137,8 @@ fn every_value_arrives() {
             lookup_interval_seconds: 7,
             stall_max_millis: 9000,
             shard_share_micros: 100_000,
+            zero_copy: ZeroCopy::On,
+            max_pacing_percent: 200,
         }
     );
     assert_eq!(config.listeners.len(), 2);

@@ -133,6 +133,15 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
+    fn can_send_zero_copy(&self) -> bool {
+        true
+    }
+
+    fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()> {
+        self.net().queue_zero_copy(self.shard, slot, span, user_data);
+        Ok(())
+    }
+
     fn cancel(&mut self, slot: u32) -> io::Result<()> {
         self.net().queue_cancel(self.shard, slot);
         Ok(())
@@ -213,6 +222,11 @@ impl Kernel for SimKernel {
     }
 
     fn set_not_sent_low_water(&mut self, _socket: &SimSocket, _bytes: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_pacing(&mut self, socket: &SimSocket, bytes_per_second: u32) -> io::Result<()> {
+        self.net().pace(socket.link(), bytes_per_second);
         Ok(())
     }
 }

@@ -14,3 +14,4 @@ mod stage;
 mod vandal;
 mod viewer;
 pub mod world;
+mod zero_copy;

@@ -16,6 +16,7 @@ use penstock_shard::pool::Pool;
 
 use super::noise::{Noise, Trace};
 use super::port::Port;
+use super::zero_copy::{InUse, Notice};
 
 pub type Shared = Arc<Mutex<Net>>;
 /// Names a connection for the length of a world.
@@ -43,6 +44,8 @@ pub struct Net {
     pub links: Vec<Link>,
     /// By number: those of one shard and tag.
     pub listeners: Vec<Listener>,
+    /// Zero-copy sends whose notification is to come.
+    pub notices: Vec<Notice>,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,8 @@ pub struct Link {
     client: Client,
     /// When the client last took something, or began to have something to take.
     took_at: u64,
+    /// Bytes a second that the server's socket may send, 0 for no bound.
+    pub pacing: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +112,8 @@ struct Sent {
     at: u64,
     taken: usize,
     what: What,
+    /// A zero-copy send's: its notification comes behind the last of it.
+    in_use: Option<InUse>,
 }
 
 #[derive(Debug)]
@@ -148,6 +155,7 @@ impl Net {
             ports: (0..shards).map(|_| Port::new()).collect(),
             links: Vec::new(),
             listeners: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -168,7 +176,11 @@ impl Net {
         }
         listener.backlog.push_back((at, id));
         self.links.push(Link {
-            peer: SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 40_000 + id as u16)),
+            // Some are on the server's machine.
+            peer: SocketAddr::from((
+                Ipv4Addr::new(if id % 8 == 7 { 127 } else { 10 }, 0, 0, host),
+                40_000 + id as u16,
+            )),
             latency,
             owners: 0,
             accepted: false,
@@ -186,6 +198,7 @@ impl Net {
             resets_on_close: false,
             client: Client::Open,
             took_at: 0,
+            pacing: 0,
         });
         self.trace.add(id as u64);
         Some(id)
@@ -294,8 +307,13 @@ impl Net {
     pub fn time_out(&mut self, micros: u64) {
         let now = self.now;
         for link in &mut self.links {
-            if link.owners > 0 && !link.down.is_empty() && link.took_at + micros < now {
-                link.up_end.get_or_insert((now + 1, End::Reset)).1 = End::Reset;
+            if link.down.is_empty() || link.took_at + micros >= now {
+                continue;
+            }
+            match link.owners {
+                // Closed, and the kernel goes on for a while: what it still had is thrown away.
+                0 => link.reset_down(0),
+                _ => link.up_end.get_or_insert((now + 1, End::Reset)).1 = End::Reset,
             }
         }
     }
@@ -354,6 +372,7 @@ impl Net {
             count = cut % count + 1;
         }
         let at = delay.max(link.down.back().map_or(0, |last| last.at));
+        let in_use = None;
         let what = match from {
             Outgoing::Own(bytes) => What::Bytes(bytes[..count].to_vec()),
             Outgoing::Span(span) if by_reference == ByReference::Yes => What::Pages {
@@ -380,7 +399,12 @@ impl Net {
             link.took_at = now;
         }
         link.down_bytes += count;
-        link.down.push_back(Sent { at, taken: 0, what });
+        link.down.push_back(Sent {
+            at,
+            taken: 0,
+            what,
+            in_use,
+        });
         count as i32
     }
 
@@ -471,6 +495,12 @@ impl Net {
         Ok(())
     }
 
+    /// Bounds the server's sending.
+    pub fn pace(&mut self, id: LinkId, bytes_per_second: u32) {
+        let pacing = std::mem::replace(&mut self.links[id].pacing, bytes_per_second);
+        assert!(pacing < bytes_per_second, "set when it is raised, not per send");
+    }
+
     pub fn resets_on_close(&mut self, id: LinkId) {
         self.links[id].resets_on_close = true;
     }
@@ -497,6 +527,7 @@ impl Net {
 
     /// Punches what waits for it. Sockets keep what the pages held.
     pub fn punch(&mut self) {
+        self.look_at_notices();
         let mut held = Vec::new();
         for link in &mut self.links {
             for sent in &mut link.down {
@@ -520,6 +551,7 @@ impl Net {
                 }
             }
         }
+        self.notice_punches();
     }
 
     /// Connections that the server has accepted and not closed.
@@ -536,6 +568,14 @@ pub enum ByReference {
 }
 
 impl Link {
+    /// What was sent last is in use until all of it is gone.
+    pub fn hold_last(&mut self, in_use: InUse) {
+        // Nothing is there when the client is gone.
+        if let Some(sent) = self.down.back_mut().filter(|_| self.client != Client::Gone) {
+            sent.in_use = Some(in_use);
+        }
+    }
+
     fn room(&self) -> usize {
         self.down_max - self.down_bytes
     }

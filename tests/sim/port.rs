@@ -66,6 +66,11 @@ enum Queued {
         span: Span,
         user_data: u64,
     },
+    SendZeroCopy {
+        slot: u32,
+        span: Span,
+        user_data: u64,
+    },
     Cancel {
         slot: u32,
     },
@@ -174,6 +179,11 @@ impl Net {
         });
     }
 
+    pub fn queue_zero_copy(&mut self, shard: usize, slot: u32, span: Span, user_data: u64) {
+        let queue = &mut self.ports[shard].queue;
+        queue.push(Queued::SendZeroCopy { slot, span, user_data });
+    }
+
     pub fn queue_cancel(&mut self, shard: usize, slot: u32) {
         self.ports[shard].queue.push(Queued::Cancel { slot });
     }
@@ -217,6 +227,7 @@ impl Net {
             }
             Queued::SendOwn { slot, bytes, user_data } => self.send(shard, slot, Outgoing::Own(&bytes), user_data),
             Queued::SendSpan { slot, span, user_data } => self.send(shard, slot, Outgoing::Span(span), user_data),
+            Queued::SendZeroCopy { slot, span, user_data } => self.send_zero_copy(shard, slot, span, user_data),
             Queued::Cancel { slot } => {
                 let armed = [port.receives.remove(&slot), port.polls.remove(&slot)];
                 for user_data in armed.into_iter().flatten() {
@@ -254,7 +265,15 @@ impl Net {
         self.complete(shard, user_data, result, Armed::NoMore, None);
     }
 
-    fn complete(&mut self, shard: usize, user_data: u64, result: i32, armed: Armed, buffer: Option<u16>) {
+    /// See `zero_copy` for what follows.
+    fn send_zero_copy(&mut self, shard: usize, slot: u32, span: Span, user_data: u64) {
+        self.ports[shard].spend(8);
+        let link = self.ports[shard].slot(slot).expect("a send names a filled slot");
+        let (result, armed) = self.server_send_zero_copy(shard, link, span, user_data);
+        self.complete(shard, user_data, result, armed, None);
+    }
+
+    pub fn complete(&mut self, shard: usize, user_data: u64, result: i32, armed: Armed, buffer: Option<u16>) {
         self.ports[shard]
             .completions
             .push_back(Completion::of(user_data, result, armed, buffer));
@@ -270,6 +289,7 @@ impl Net {
             due.extend(waiting.iter().filter(|(at, _)| *at <= now));
             waiting.retain(|(at, _)| *at > now);
         }
+        self.notify(shard);
         due.sort_unstable();
         for (_, user_data) in due {
             self.complete(shard, user_data, 0, Armed::NoMore, None);
@@ -382,7 +402,9 @@ impl Net {
         let (looked_at, now) = (port.looked_at, self.now);
         let has_come = move |at: u64| at > looked_at && at <= now;
         let waiting = port.timeouts.iter().chain(&port.doorbells);
-        waiting.map(|(at, _)| *at).any(has_come) || self.ready(shard, has_come).next().is_some()
+        waiting.map(|(at, _)| *at).any(has_come)
+            || self.notices_at(shard).any(has_come)
+            || self.ready(shard, has_come).next().is_some()
     }
 
     /// When something will come to a shard next.
@@ -403,6 +425,7 @@ impl Net {
             .chain(accepts)
             .chain(receives)
             .chain(polls)
+            .chain(self.notices_at(shard))
             .filter(|at| *at > now)
             .min()
     }

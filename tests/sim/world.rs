@@ -12,11 +12,11 @@ use penstock::counters::{AppCounters, ShardSet};
 use penstock::directory::Homes;
 use penstock::messages::Message;
 use penstock_shard::counters::{Declaration, Kind, ShardCounters};
-use penstock_shard::fanout::Pauses;
+use penstock_shard::fanout::{Pauses, ZeroCopy};
 use penstock_shard::limits::{INBOX_MESSAGES, STALL_MAX_MILLIS};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{BLOCK_BYTES, Pool};
-use penstock_shard::shard::{Setup, Shard, Step};
+use penstock_shard::shard::{Sends, Setup, Shard, Step};
 use penstock_shard::sys::socket::eventfd;
 
 use super::judge::Watched;
@@ -91,11 +91,15 @@ impl Ground {
             id: ShardId(number as u16),
             cpu: 0,
             connections_max: self.connections_max,
-            pauses: Pauses::default(),
             mesh: self.mesh.clone(),
             pool: self.pool.clone(),
             counters: counters.shard.clone(),
             listeners: listeners(&self.net, number),
+            sends: Sends {
+                pauses: Pauses::default(),
+                zero_copy: self.config.machine.zero_copy,
+                max_pacing: self.config.machine.max_pacing_percent.into(),
+            },
         };
         let eventfd = eventfd().expect("one more descriptor");
         let arrived = self.mesh.arrive(setup.id, number as i32, eventfd.as_fd());
@@ -158,7 +162,7 @@ impl World {
             .collect();
         let messages = noise.one_of(&[1, 4, INBOX_MESSAGES as u64, INBOX_MESSAGES as u64]);
         let ground = Ground {
-            config: config(&mut noise, &streams),
+            config: config(&mut noise, &streams, sends(seed)),
             mesh: Arc::new(Mesh::with_inboxes(shards, messages as usize)),
             homes: Homes::new(shards),
             addresses: Addresses::new(None),
@@ -249,6 +253,7 @@ impl World {
         if self.steps > STEPS_MAX {
             return Err(format!("no rest after {STEPS_MAX} steps"));
         }
+        locked(&self.net).settle_notices();
         let choices = self.choices();
         if choices.is_empty() {
             return self.advance();
@@ -559,7 +564,21 @@ fn listeners(net: &Shared, shard: usize) -> Vec<(SimSocket, u32)> {
     sockets
 }
 
-fn config(noise: &mut Noise, streams: &[String]) -> Arc<Config> {
+/// Half of the worlds send without copying, as far as their networks allow. The weather of a seed is the same either way.
+fn sends(seed: u64) -> Sends {
+    let mut noise = Noise::new(seed ^ 0x5e2d_c000);
+    Sends {
+        pauses: Pauses::default(),
+        zero_copy: match noise.below(4) {
+            0 => ZeroCopy::On,
+            1 => ZeroCopy::Auto,
+            _ => ZeroCopy::Off,
+        },
+        max_pacing: noise.one_of(&[0, 0, 200]),
+    }
+}
+
+fn config(noise: &mut Noise, streams: &[String], sends: Sends) -> Arc<Config> {
     let streams: Vec<String> = streams
         .iter()
         .map(|name| {
@@ -581,5 +600,7 @@ fn config(noise: &mut Noise, streams: &[String]) -> Arc<Config> {
     // Viewers cost some 20 to 100 each.
     config.machine.shard_share_micros = noise.one_of(&[0, 0, 150, 500_000]);
     config.machine.lag_max_millis = noise.one_of(&[200, 1_000, 5_000]) as u32;
+    config.machine.zero_copy = sends.zero_copy;
+    config.machine.max_pacing_percent = sends.max_pacing as u16;
     Arc::new(config)
 }

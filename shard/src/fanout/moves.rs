@@ -23,7 +23,7 @@ pub(crate) struct Standing {
 
 impl LocalFeed {
     /// The lowest position that is held for viewers on their way.
-    pub(super) fn held(&self) -> u64 {
+    pub(super) fn lowest_hold(&self) -> u64 {
         self.holds.iter().copied().min().unwrap_or(WAITING)
     }
 
@@ -58,7 +58,10 @@ impl<M, K: Kernel> Core<M, K> {
         if let Some(at) = local.holds.iter().position(|held| *held == position) {
             local.holds.swap_remove(at);
             local.changes += 1;
-            self.publish_released(feed.0);
+            match local.cursors.is_empty() {
+                true => self.release(feed.0),
+                false => self.publish_released(feed.0),
+            }
         }
     }
 

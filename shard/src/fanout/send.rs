@@ -203,10 +203,7 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     pub(super) fn queue_range(&mut self, id: ConnId) -> Step {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return Step::Idle;
-        };
-        let Some(cursor) = connection.cursor.as_ref() else {
+        let Some(cursor) = self.connections.get(id).and_then(|c| c.cursor.as_ref()) else {
             return Step::Idle;
         };
         let Some(local) = self.fanout.local(cursor.feed) else {
@@ -214,11 +211,18 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let position = cursor.position;
         let span = local.feed.span(self.id.index(), position, cursor.end);
-        let by_sendfile = span.len >= limits::SENDFILE_BYTES;
+        let by_zero_copy = self.goes_zero_copy(id, span.len);
+        let by_sendfile = !by_zero_copy && span.len >= limits::SENDFILE_BYTES;
         if by_sendfile {
             local.feed.mark_sendfile(position);
         }
         self.fanout.slice_bytes += span.len;
+        if by_zero_copy {
+            return self.queue_zero_copy(id, position, span);
+        }
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Step::Idle;
+        };
         if by_sendfile {
             let result = self.kernel.sendfile(&connection.socket, &self.pool, span);
             self.counters.sendfiles.add(1);
@@ -350,6 +354,7 @@ impl<M, K: Kernel> Core<M, K> {
             let class = local.class as usize;
             self.fanout.classes[class].dirty = true;
         }
+        self.pace(id, feed);
         true
     }
 

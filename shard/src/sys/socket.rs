@@ -75,18 +75,19 @@ pub fn take_accepted(fd: RawFd) -> OwnedFd {
 
 /// Unsent bytes above which a socket counts as full (DESIGN.md 4.4).
 pub fn set_not_sent_low_water(socket: &impl AsRawFd, bytes: u32) -> io::Result<()> {
+    set_number(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// Bytes a second that the socket sends at most: by the `fq` queue where there is one, by TCP's own timer elsewhere.
+pub fn set_pacing(socket: &impl AsRawFd, bytes_per_second: u32) -> io::Result<()> {
+    set_number(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, bytes_per_second)
+}
+
+fn set_number(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, number: u32) -> io::Result<()> {
     let size = size_of::<u32>() as libc::socklen_t;
-    let value: *const u32 = &bytes;
+    let value: *const u32 = &number;
     // SAFETY: `value` points to a u32 that lives through the call, and `size` is its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_NOTSENT_LOWAT,
-            value.cast(),
-            size,
-        )
-    };
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.cast(), size) };
     if result == 0 {
         Ok(())
     } else {

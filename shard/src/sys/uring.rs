@@ -4,7 +4,7 @@
 //! Invariants:
 //! - One thread makes, fills and drains a ring (SINGLE_ISSUER, DEFER_TASKRUN: completions appear only in `submit`).
 //! - Sends carry `MSG_DONTWAIT`, so each completes within the `submit` that issues it; the kernel holds no reference to
-//!   sent memory between two calls.
+//!   sent memory between two calls, zero-copy sends apart: they complete so too, and hold it until their notification.
 //! - A received buffer belongs to the reader from its completion until [`ReceiveBuffers::give_back`].
 //! - The user data of an operation is the caller's; `u64::MAX` is kept for operations nobody asks about.
 
@@ -23,6 +23,11 @@ use crate::limits;
 const RECEIVE_GROUP: u16 = 0;
 const NOBODY: u64 = u64::MAX;
 
+// io_uring.h: IORING_SEND_ZC_REPORT_USAGE (6.2), IORING_CQE_F_NOTIF, IORING_NOTIF_USAGE_ZC_COPIED.
+const REPORT_USAGE: u16 = 1 << 3;
+const CQE_F_NOTIF: u32 = 1 << 3;
+const USAGE_COPIED: i32 = i32::MIN;
+
 /// What the kernel said about one operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
@@ -30,6 +35,15 @@ pub struct Completion {
     /// Bytes, a descriptor, or a negated errno.
     pub result: i32,
     flags: u32,
+}
+
+/// How the bytes of a zero-copy send went, as its notification says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Went {
+    /// From the memory itself.
+    ByReference,
+    /// The kernel copied them after all: the loopback, a virtual device, a packet tap.
+    Copied,
 }
 
 /// Whether an operation goes on after it reported.
@@ -49,6 +63,28 @@ impl Completion {
             user_data,
             result,
             flags: buffer | more,
+        }
+    }
+
+    /// The notification of a zero-copy send, as another kernel reports it.
+    pub fn notification(user_data: u64, went: Went) -> Completion {
+        Completion {
+            user_data,
+            result: if went == Went::Copied { USAGE_COPIED } else { 0 },
+            flags: CQE_F_NOTIF,
+        }
+    }
+
+    /// Set by the second of a zero-copy send's completions: the kernel reads its memory no more.
+    pub fn is_notification(&self) -> bool {
+        cqueue::notif(self.flags)
+    }
+
+    /// What a notification reports.
+    pub fn went(&self) -> Went {
+        match self.result & USAGE_COPIED {
+            0 => Went::ByReference,
+            _ => Went::Copied,
         }
     }
 
@@ -73,6 +109,7 @@ pub struct Uring {
     clock_base_nanos: u64,
     /// Registered only to be counted: see [`Uring::keep_locked`].
     kept: Option<Kept>,
+    sends_zero_copy: bool,
 }
 
 impl std::fmt::Debug for Uring {
@@ -105,9 +142,11 @@ impl Uring {
             deadline: Box::new(Timespec::new()),
             clock_base_nanos: kernel_clock_nanos().saturating_sub(super::clock::monotonic_micros() * 1000),
             kept: None,
+            sends_zero_copy: false,
         };
         // A filter that lets rings be made and not be entered is found here, not by the first peer.
         uring.run_deferred()?;
+        uring.sends_zero_copy = uring.ask_zero_copy()?;
         Ok((uring, buffers))
     }
 
@@ -133,6 +172,24 @@ impl Uring {
 
     pub fn fd(&self) -> RawFd {
         self.ring.as_raw_fd()
+    }
+
+    /// Whether [`Uring::send_zero_copy`] works here: from Linux 6.2 on.
+    pub fn can_send_zero_copy(&self) -> bool {
+        self.sends_zero_copy
+    }
+
+    /// Sends from no socket: a kernel that knows the operation and its report misses the socket, one that does not
+    /// refuses the request itself.
+    fn ask_zero_copy(&mut self) -> io::Result<bool> {
+        let nothing = std::ptr::null();
+        let entry = opcode::SendZc::new(Fd(-1), nothing, 0)
+            .flags(libc::MSG_DONTWAIT)
+            .zc_flags(REPORT_USAGE);
+        self.push(&entry.build().user_data(NOBODY))?;
+        self.submit()?;
+        self.run_deferred()?;
+        Ok(self.ring.completion().any(|entry| entry.result() == -libc::EBADF))
     }
 
     pub fn eventfd(&self) -> BorrowedFd<'_> {
@@ -185,6 +242,20 @@ impl Uring {
     pub fn send(&mut self, slot: u32, address: u64, bytes: u32, user_data: u64) -> io::Result<()> {
         let entry = opcode::Send::new(Fixed(slot), address as *const u8, bytes)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(user_data);
+        self.push(&entry)
+    }
+
+    /// As [`Uring::send`], without copying where the way to the peer allows it: the memory must stay as it is until the
+    /// notification. The first completion says what the socket took, and is armed when a notification will follow.
+    ///
+    /// The memory is not registered: the kernel takes the pages it finds at issue, so that pages punched out of their file
+    /// afterwards go out as they were.
+    pub fn send_zero_copy(&mut self, slot: u32, address: u64, bytes: u32, user_data: u64) -> io::Result<()> {
+        let entry = opcode::SendZc::new(Fixed(slot), address as *const u8, bytes)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .zc_flags(REPORT_USAGE)
             .build()
             .user_data(user_data);
         self.push(&entry)
@@ -283,7 +354,8 @@ impl Uring {
             self.submit()?;
         }
         // SAFETY: what an entry points to outlives its issue, as each function above states: sends complete within
-        // `submit`, `deadline` is a field that changes only behind a submit, received memory is registered for life.
+        // `submit` (what zero-copy ones hold beyond it are pages, kept by the kernel), `deadline` is a field that changes
+        // only behind a submit, received memory is registered for life.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
     }
 }
@@ -463,6 +535,27 @@ fn map_anonymous(bytes: usize) -> io::Result<NonNull<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_kernel_sends_zero_copy() {
+        let (uring, _buffers) = Uring::new(4).unwrap();
+        assert!(uring.can_send_zero_copy());
+        let mut uring = uring;
+        let mut completions = Vec::new();
+        uring.submit().unwrap();
+        uring.completions(&mut completions);
+        assert!(completions.is_empty(), "nobody hears of the question: {completions:?}");
+    }
+
+    #[test]
+    fn a_notification_made_by_hand_reads_as_the_kernels() {
+        for went in [Went::ByReference, Went::Copied] {
+            let notification = Completion::notification(7, went);
+            assert!(notification.is_notification() && !notification.is_armed());
+            assert_eq!((notification.went(), notification.buffer()), (went, None));
+        }
+        assert!(!Completion::of(7, 9, Armed::Still, None).is_notification());
+    }
 
     #[test]
     fn a_completion_made_by_hand_reads_as_the_kernels() {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
-use penstock_shard::fanout::{Class, Pauses};
+use penstock_shard::fanout::Class;
 use penstock_shard::limits;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
-use penstock_shard::shard::{self, Setup};
+use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::socket;
 use socket2::SockRef;
 
@@ -300,11 +300,11 @@ fn a_shard_that_panics_is_known_to_have_ended() {
         id: ShardId(0),
         cpu: socket::allowed_cpus().unwrap()[0],
         connections_max: 4,
-        pauses: Pauses::default(),
         mesh: Arc::new(Mesh::<Run>::new(1)),
         pool: Pool::create(4 * 1024 * 1024).unwrap(),
         counters: Arc::default(),
         listeners: Vec::new(),
+        sends: Sends::default(),
     };
     let thread = shard::start::<Stage, _>(setup, |_| panic!("as the test wants")).unwrap();
     let begun = Instant::now();

@@ -13,3 +13,4 @@ mod watching;
 mod wire;
 mod world;
 mod wraps;
+mod zero_copy;

@@ -9,6 +9,7 @@ use penstock_shard::fanout::{Class, Pause, Pauses};
 use penstock_shard::feed::{Config, FeedError, Writer};
 use penstock_shard::limits::SEALED_PLAIN_BYTES;
 use penstock_shard::pool::BLOCK_BYTES;
+use penstock_shard::shard::Sends;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::crowd::hold;
@@ -124,7 +125,11 @@ fn an_overloaded_core_moves_those_who_are_behind_and_recovers() {
         ..Pauses::default()
     };
     for (pauses, skips) in [(none_left, 1), (Pauses::default(), 0)] {
-        let world = World::paced(1, 16, 64 * MIB, pauses);
+        let sends = Sends {
+            pauses,
+            ..Sends::default()
+        };
+        let world = World::made(1, 16, 64 * MIB, sends);
         world.feed(KEEPS_ALL, Class::Interactive);
         let mut fast = Client::new(world.connect(0));
         world.await_accepted(0);

@@ -10,11 +10,11 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::counters::ShardCounters;
 use penstock_shard::executor::Thread;
-use penstock_shard::fanout::{Class, Pauses};
+use penstock_shard::fanout::Class;
 use penstock_shard::feed::{Config, Feed, Writer};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
-use penstock_shard::shard::{self, App, Setup};
+use penstock_shard::shard::{self, App, Sends, Setup};
 use penstock_shard::sys::socket::{self, First};
 
 /// Nothing here takes so long unless it hangs.
@@ -136,10 +136,10 @@ impl World {
     }
 
     pub fn with(shards: usize, connections_max: u32, pool_bytes: u64) -> World {
-        World::paced(shards, connections_max, pool_bytes, Pauses::default())
+        World::made(shards, connections_max, pool_bytes, Sends::default())
     }
 
-    pub fn paced(shards: usize, connections_max: u32, pool_bytes: u64, pauses: Pauses) -> World {
+    pub fn made(shards: usize, connections_max: u32, pool_bytes: u64, sends: Sends) -> World {
         let cpus = socket::allowed_cpus().unwrap();
         let pool = Pool::create(pool_bytes).unwrap();
         let mesh: Arc<Mesh<Run>> = Arc::new(Mesh::new(shards));
@@ -162,11 +162,11 @@ impl World {
                 id: ShardId(number as u16),
                 cpu: cpus[number % cpus.len()],
                 connections_max,
-                pauses,
                 mesh: mesh.clone(),
                 pool: pool.clone(),
                 counters,
                 listeners: vec![(listener, number as u32)],
+                sends,
             };
             let thread = shard::start(setup, move |_| Stage {
                 facts,

@@ -11,10 +11,9 @@ use penstock_shard::core::Detached;
 use penstock_shard::core::FeedId;
 use penstock_shard::counters::ShardCounters;
 use penstock_shard::executor::Thread;
-use penstock_shard::fanout::Pauses;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
-use penstock_shard::shard::{self, Setup};
+use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::socket::{self, First};
 
 use super::super::{Addresses, Port};
@@ -138,11 +137,11 @@ impl World {
                 id: ShardId(number as u16),
                 cpu: cpus[number % cpus.len()],
                 connections_max: 200,
-                pauses: Pauses::default(),
                 mesh: world.mesh.clone(),
                 pool: pool.clone(),
                 counters: ours,
                 listeners: vec![(http, Port::Http as u32), (rtmp, Port::Rtmp as u32)],
+                sends: Sends::default(),
             };
             let (config, homes, addresses) = (config.clone(), homes.clone(), world.addresses.clone());
             let app = move |_: &mut Core<Message>| Marked(App::new(config, apps, homes, addresses));
