@@ -216,3 +216,40 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
         .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn number_of(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int) -> u32 {
+        let (mut number, mut size) = (0_u32, size_of::<u32>() as libc::socklen_t);
+        let place: *mut u32 = &mut number;
+        // SAFETY: `place` is a u32 that lives through the call, and `size` is its size.
+        let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place.cast(), &mut size) };
+        assert_eq!((result, size), (0, 4), "{}", io::Error::last_os_error());
+        number
+    }
+
+    #[test]
+    fn what_is_accepted_has_the_options_of_its_listener_and_can_be_paced() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), First::Yes, Duration::from_secs(9)).unwrap();
+        let address = local_address(listener.as_fd()).unwrap();
+        let _peer = TcpStream::connect(address).unwrap();
+        let listener = TcpListener::from(listener);
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        let tcp = |option| number_of(&accepted, libc::IPPROTO_TCP, option);
+        assert_eq!(tcp(libc::TCP_USER_TIMEOUT), 9_000);
+        assert_eq!(tcp(libc::TCP_NOTSENT_LOWAT), limits::NOT_SENT_BYTES_MIN);
+        let pacing = || number_of(&accepted, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE);
+        assert_eq!(pacing(), u32::MAX, "no bound");
+        for bytes_per_second in [125_000, 4_000_000] {
+            set_pacing(&accepted, bytes_per_second).unwrap();
+            assert_eq!(pacing(), bytes_per_second);
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::End;
 use penstock_shard::fanout::{Class, ZeroCopy};
-use penstock_shard::feed::Config;
+use penstock_shard::feed::{Config, Writer};
 use penstock_shard::limits::{ZERO_COPY_BYTES, ZERO_COPY_COPIED_MAX};
 use penstock_shard::shard::Sends;
 use socket2::SockRef;
@@ -237,4 +237,28 @@ fn a_way_that_copies_is_left_and_one_to_this_machine_is_not_tried() {
     assert_eq!(copied, u64::from(ZERO_COPY_COPIED_MAX));
     // The first record was there at its join, in one send or two.
     assert!((copied..=copied + 1).contains(&sent), "{sent} sends");
+}
+
+/// A shard ends with sends under way: its feed goes back to the pool, whose other shards use the memory.
+#[test]
+fn a_shard_that_ends_leaves_what_is_under_way_whole() {
+    let mut world = world(2, ZeroCopy::On);
+    let feed = world.feed(window(2 * MIB), Class::Interactive);
+    world.run(1, |stage, core| core.close_feed(stage.feed.take().unwrap()));
+    let (_, mut client) = stopped_viewer(&world);
+    drop(feed);
+    world.stop(0);
+    assert!(outstanding(&world) > 0);
+    assert!(world.pool.punch_pending(usize::MAX).unwrap() > 0);
+    assert_eq!(world.pool.usage().used, 0);
+    world.run(1, |stage, core| {
+        let mut writer = Writer::create(core.pool(), window(2 * MIB)).unwrap();
+        for number in 100..160 {
+            append(&mut writer, number, BYTES, 10);
+        }
+        stage.writer = Some(writer);
+    });
+    // Each piece is looked at as it comes; the last one is cut where the socket was full.
+    while client.read() {}
+    assert!(client.seen.records > 0);
 }
