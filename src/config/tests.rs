@@ -170,6 +170,26 @@ fn every_value_arrives() {
 }
 
 #[test]
+fn sending_bounds_are_checked() {
+    let with = |keys: &str| format!("{{\"config\":{{\"penstock\":{{{keys}}}}}}}");
+    let out = |found| format!("f:1:37: config.penstock.max_pacing: must be from 110 to 1000 %, not {found}");
+    for percent in [1, 100, 109] {
+        let text = with(&format!("\"max_pacing\":{percent}"));
+        check(&text, &[&out(percent)]);
+    }
+    for (percent, is_known) in [(0, true), (110, true), (1_000, true), (1_001, false)] {
+        let text = with(&format!("\"max_pacing\":{percent}"));
+        assert_eq!(Config::parse(&text, "f").is_ok(), is_known, "{percent}");
+    }
+    for (word, mode) in [("auto", ZeroCopy::Auto), ("on", ZeroCopy::On), ("off", ZeroCopy::Off)] {
+        let (config, _) = Config::parse(&with(&format!("\"zero_copy\":\"{word}\"")), "f").unwrap();
+        assert_eq!(config.machine.zero_copy, mode);
+    }
+    assert_eq!(Config::default().machine.zero_copy, ZeroCopy::Auto);
+    assert_eq!(Config::default().machine.max_pacing_percent, 0);
+}
+
+#[test]
 fn wrong_keys_are_named_with_their_place() {
     check(
         &with(r#",{"connector":"RTMP","prot":1}"#, ""),

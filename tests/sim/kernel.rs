@@ -134,7 +134,7 @@ impl Kernel for SimKernel {
     }
 
     fn can_send_zero_copy(&self) -> bool {
-        true
+        self.net().has_zero_copy
     }
 
     fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()> {

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use penstock_shard::kernel::Outgoing;
+use penstock_shard::limits::PACING_BYTES_MIN;
 use penstock_shard::pool::Pool;
 
 use super::noise::{Noise, Trace};
@@ -44,6 +45,8 @@ pub struct Net {
     pub links: Vec<Link>,
     /// By number: those of one shard and tag.
     pub listeners: Vec<Listener>,
+    /// Older kernels have none.
+    pub has_zero_copy: bool,
     /// Zero-copy sends whose notification is to come.
     pub notices: Vec<Notice>,
 }
@@ -155,6 +158,7 @@ impl Net {
             ports: (0..shards).map(|_| Port::new()).collect(),
             links: Vec::new(),
             listeners: Vec::new(),
+            has_zero_copy: !Noise::new(seed).once_in(6),
             notices: Vec::new(),
         }
     }
@@ -499,6 +503,7 @@ impl Net {
     pub fn pace(&mut self, id: LinkId, bytes_per_second: u32) {
         let pacing = std::mem::replace(&mut self.links[id].pacing, bytes_per_second);
         assert!(pacing < bytes_per_second, "set when it is raised, not per send");
+        assert!(u64::from(bytes_per_second) >= PACING_BYTES_MIN);
     }
 
     pub fn resets_on_close(&mut self, id: LinkId) {

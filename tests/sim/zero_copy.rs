@@ -32,6 +32,7 @@ pub struct Notice {
 impl Net {
     /// What the socket took, and whether a notification follows.
     pub fn server_send_zero_copy(&mut self, shard: usize, link: LinkId, span: Span, user_data: u64) -> (i32, Armed) {
+        assert!(self.has_zero_copy, "what the kernel has not is not asked of it");
         // The limit of locked memory.
         if self.noise.once_in(300) {
             return (-ENOBUFS, Armed::NoMore);
