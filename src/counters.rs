@@ -158,6 +158,7 @@ mod tests {
         let gauges: Vec<_> = gauges.map(|declaration| declaration.name).collect();
         let expected = [
             "connections_open",
+            "zero_copy_bytes_outstanding",
             "overloaded",
             "publishers",
             "streams",
