@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap};
+use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap, ZeroCopyUse};
 use crate::counters::ShardCounters;
 use crate::fanout::{FanOut, Pauses, Standing};
 use crate::kernel::{Kernel, Uring};
@@ -106,6 +106,7 @@ pub struct Detached<S = OwnedFd> {
     pub(crate) wrap: Wrap,
     /// A viewer's place in its feed.
     pub(crate) standing: Option<Standing>,
+    pub(crate) zero_copy: ZeroCopyUse,
 }
 
 /// A socket that has sent nothing yet.
@@ -116,6 +117,7 @@ impl<S> From<S> for Detached<S> {
             unsent: Vec::new(),
             wrap: Wrap::Plain,
             standing: None,
+            zero_copy: ZeroCopyUse::Tried { copied: 0 },
         }
     }
 }
@@ -396,6 +398,9 @@ impl<M, K: Kernel> Core<M, K> {
         if let Some(connection) = self.connections.get_mut(id) {
             (connection.own.bytes, connection.own.rest) = (detached.unsent, rest);
             connection.wrap = detached.wrap;
+            if self.fanout.sends_zero_copy() {
+                connection.zero_copy = detached.zero_copy;
+            }
             self.fanout.rest_bytes += rest;
         }
         self.make_urgent(id);
@@ -490,6 +495,7 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let unsent = connection.own.unsent().to_vec();
         let wrap = std::mem::take(&mut connection.wrap);
+        let zero_copy = connection.zero_copy;
         let standing = self.standing(id);
         // The descriptor itself, not another one of it: there may be none left.
         if let Some(socket) = self.remove(id) {
@@ -498,6 +504,7 @@ impl<M, K: Kernel> Core<M, K> {
                 unsent,
                 wrap,
                 standing,
+                zero_copy,
             };
             self.events.push_back(Event::Detached(id, detached));
         }

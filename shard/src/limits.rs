@@ -68,7 +68,7 @@ pub const ZERO_COPY_BYTES: usize = 16 * 1024;
 /// Zero-copy sends of a connection that the kernel reports as copied, one after the other, before it copies for good: one
 /// may be a packet that was tapped or sent again, a way that copies copies all.
 pub const ZERO_COPY_COPIED_MAX: u8 = 3;
-/// Zero-copy sends whose notification is to come, per shard: four each of 16,384 viewers, 2 MiB of bookkeeping.
+/// Zero-copy sends whose notification is to come, per shard: four each of 16,384 viewers, 2.5 MiB of bookkeeping.
 pub const ZERO_COPY_SENDS_MAX: usize = 65_536;
 /// What they may hold of the pool, all shards together (DESIGN.md 4.3: above it, sends copy).
 pub const ZERO_COPY_POOL_PART: u64 = 4;

@@ -6,8 +6,10 @@
 //! feed's last viewer are still there. Only ranges of a feed go so, never session bytes, rests or sealed buffers.
 //!
 //! Not registered: a registered buffer keeps the pages that a block had when it was registered, so that a block of the pool
-//! could neither be punched nor go by `sendfile`; and registering pins, and counts against the limit of locked memory, the
-//! whole budget on every shard. Pages of an unregistered send are those that it found at issue, as with `sendfile`.
+//! could neither be punched nor go by `sendfile`; and registering the pool makes all of it resident and pinned, written or
+//! not, and counts it against the limit of locked memory on every shard (tried on 6.18: 256 MiB took a second, and 64 MiB
+//! are refused to an ordinary user with the usual 8). Pages of an unregistered send are those that it found at issue, as
+//! with `sendfile`. Registered blocks would be a pool of their own, whose sends are never let go.
 //!
 //! Invariants:
 //! - What a shard has released of a feed is never above the start of a zero-copy send that it *holds*.
@@ -207,6 +209,10 @@ impl FanOut {
         self.zero_copy.bytes_max = pool_bytes / limits::ZERO_COPY_POOL_PART / shards as u64;
     }
 
+    pub fn sends_zero_copy(&self) -> bool {
+        self.zero_copy.mode != ZeroCopy::Off
+    }
+
     /// The feed's memory is not waited for any longer; how many sends were held.
     pub(super) fn let_go(&mut self, feed: u32) -> u64 {
         let hold = self.zero_copy.begin_hold();
@@ -231,9 +237,8 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     pub(crate) fn begin_zero_copy(&mut self, id: ConnId) {
-        let mode = self.zero_copy();
-        if let Some(connection) = self.connections.get_mut(id)
-            && mode != ZeroCopy::Off
+        if self.fanout.sends_zero_copy()
+            && let Some(connection) = self.connections.get_mut(id)
         {
             connection.zero_copy = ZeroCopyUse::Tried { copied: 0 };
         }

@@ -2,7 +2,7 @@
 //! a socket has not sent stays in the feed's own memory until then.
 
 use penstock_shard::connection::ConnId;
-use penstock_shard::core::End;
+use penstock_shard::core::{Detached, End};
 use penstock_shard::fanout::{Class, ZeroCopy};
 use penstock_shard::feed::{Config, Writer};
 use penstock_shard::limits::{ZERO_COPY_BYTES, ZERO_COPY_COPIED_MAX};
@@ -84,14 +84,7 @@ fn memory_is_held_until_its_notification_wherever_the_viewer_is() {
     world.await_accepted(0);
     let (conn, client) = stopped_viewer(&world);
     fast.read_until(|seen| seen.last == Some(19));
-    world.run(0, move |_, core| {
-        core.leave_feed(conn);
-        core.detach(conn);
-    });
-    let detached = world.await_fact(0, |fact| match fact {
-        Fact::Detached(_, detached) => Some(detached),
-        _ => None,
-    });
+    let detached = detach(&world, conn);
     let mut fast = Some(fast);
     overwrite(&world, &mut fast, 20..140);
     let held = outstanding(&world);
@@ -216,13 +209,10 @@ fn a_way_that_copies_is_left_and_one_to_this_machine_is_not_tried() {
                 // Nobody has said where its peer is.
                 let (fd, stream) = connected_pair(2 * 256 * KIB);
                 SockRef::from(&stream).set_recv_buffer_size(256 * KIB).unwrap();
-                world.run(0, move |stage, core| {
-                    let conn = core.adopt(fd.into()).unwrap();
-                    core.join(conn, stage.feed.unwrap());
-                });
-                adopted = Some(Client::new(stream));
+                let conn = adopt_and_join(&world, fd.into());
+                adopted = Some((conn, Client::new(stream)));
             }
-            Some(adopted) => {
+            Some((_, adopted)) => {
                 adopted.read_until(|seen| seen.last == Some(number));
                 // So that each report is there before the next send.
                 world.await_on(0, |_, core| core.counters().zero_copy_bytes_outstanding.value() == 0);
@@ -237,6 +227,32 @@ fn a_way_that_copies_is_left_and_one_to_this_machine_is_not_tried() {
     assert_eq!(copied, u64::from(ZERO_COPY_COPIED_MAX));
     // The first record was there at its join, in one send or two.
     assert!((copied..=copied + 1).contains(&sent), "{sent} sends");
+    // What is known of a way stays known where the connection goes.
+    let (conn, client) = adopted.unwrap();
+    let detached = detach(&world, conn);
+    adopt_and_join(&world, detached);
+    let mut client = Client::new(client.stream);
+    client.read_until(|seen| seen.last == Some(29));
+    assert_eq!(world.counters[0].sends_zero_copy.value(), sent);
+}
+
+fn adopt_and_join(world: &World, detached: Detached) -> ConnId {
+    world.run(0, move |stage, core| {
+        let conn = core.adopt(detached).unwrap();
+        core.join(conn, stage.feed.unwrap());
+        conn
+    })
+}
+
+fn detach(world: &World, conn: ConnId) -> Detached {
+    world.run(0, move |_, core| {
+        core.leave_feed(conn);
+        core.detach(conn);
+    });
+    world.await_fact(0, |fact| match fact {
+        Fact::Detached(_, detached) => Some(detached),
+        _ => None,
+    })
 }
 
 /// A shard ends with sends under way: its feed goes back to the pool, whose other shards use the memory.
