@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::load;
 use crate::numbers::{self, Number};
+use crate::placement;
+use crate::quantity::{self, Cpus};
 use crate::report::Report;
 use crate::server::{self, Settings};
 use crate::sys;
@@ -24,6 +26,12 @@ struct Arguments {
     /// Cores that the started penstock serves with; 0: all.
     #[arg(long, default_value_t = 0, global = true)]
     shards: u32,
+    /// Cores for the bench: its viewers and publishers.
+    #[arg(long, value_name = "LIST", value_parser = quantity::cpus, global = true)]
+    cpus: Option<Cpus>,
+    /// Cores for the started penstock; with --shards 1 and one core each the two do not share one.
+    #[arg(long, value_name = "LIST", value_parser = quantity::cpus, global = true)]
+    server_cpus: Option<Cpus>,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,6 +65,8 @@ pub fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     sys::catch_interrupts()?;
     sys::raise_descriptor_limit()?;
+    let cores = |cpus: &Option<Cpus>| cpus.clone().map_or(Vec::new(), |cpus| cpus.0);
+    placement::place(&cores(&arguments.cpus), &cores(&arguments.server_cpus))?;
     let settings = || -> anyhow::Result<Settings> {
         Ok(Settings {
             binary: arguments.server_binary.clone().map_or_else(server::sibling, Ok)?,

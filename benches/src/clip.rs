@@ -11,6 +11,9 @@ use penstock_proto::flv;
 use penstock_proto::tag::MessageKind;
 
 const SECONDS: u32 = 10;
+/// The bit rates that figures are told of, kb/s.
+pub const CANONICAL_KILOBITS: [u32; 3] = [600, 2600, 8000];
+const RATE_TOLERANCE: f64 = 0.05;
 /// Bit rates that a clip can have, kb/s: below, x264 cannot; above, making it takes minutes.
 pub const KILOBITS_MIN: u32 = 60;
 pub const KILOBITS_MAX: u32 = 50_000;
@@ -44,7 +47,9 @@ impl Clip {
             make(kilobits, &path)?;
         }
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Clip::read(&bytes).with_context(|| format!("{} is no clip; delete it", path.display()))
+        let clip = Clip::read(&bytes).with_context(|| format!("{} is no clip; delete it", path.display()))?;
+        clip.check_rate(kilobits).with_context(|| path.display().to_string())?;
+        Ok(clip)
     }
 
     /// From an FLV file.
@@ -71,6 +76,15 @@ impl Clip {
             bail!("it has no frames");
         }
         Ok(Clip { setup, frames, millis })
+    }
+
+    /// Figures are told of the canonical rates, so a clip of one must have it.
+    fn check_rate(&self, kilobits: u32) -> anyhow::Result<()> {
+        let found = self.kilobits() / f64::from(kilobits);
+        if CANONICAL_KILOBITS.contains(&kilobits) && (found - 1.0).abs() > RATE_TOLERANCE {
+            bail!("a clip of {kilobits} kb/s has {:.0}", self.kilobits());
+        }
+        Ok(())
     }
 
     /// Mean bit rate of its messages, kb/s.
@@ -193,5 +207,34 @@ mod tests {
         assert_eq!((clip.setup.len(), clip.frames.len(), clip.millis), (3, 4, 120));
         assert!(Clip::read(b"FLV\x01\x05\0\0\0\x09\0\0\0\0").is_err());
         assert!(Clip::read(b"no file at all").is_err());
+    }
+
+    #[test]
+    fn a_canonical_clip_has_its_rate() {
+        for (kilobits, bytes, good) in [
+            (600, 75_000, true),
+            (600, 78_000, true),
+            (600, 79_500, false),
+            (600, 71_000, false),
+            (8000, 1_000_000, true),
+            (8000, 900_000, false),
+            (700, 1, true),
+        ] {
+            let frame = Timed {
+                kind: MessageKind::Video,
+                millis: 0,
+                body: vec![0; bytes],
+            };
+            let clip = Clip {
+                setup: Vec::new(),
+                frames: vec![frame],
+                millis: 1000,
+            };
+            assert_eq!(
+                clip.check_rate(kilobits).is_ok(),
+                good,
+                "{bytes} bytes for {kilobits} kb/s"
+            );
+        }
     }
 }

@@ -1,94 +1,84 @@
-//! Viewers on one thread: `epoll`, bytes thrown away by the kernel, or searched for stamps.
+//! Viewers on one thread: all of their connecting, asking and reading is `epoll` and a heap of times.
 //!
 //! Times are taken when the thread reads, so a thread that is behind makes the server look slow: viewers that verify
 //! stand in a crowd of their own with few others.
 
-use std::net::TcpStream;
-use std::sync::Arc;
+mod viewer;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::report::Times;
-use crate::stamp::{Search, Stamp};
-use crate::sys::{self, Epoll, Events};
-use crate::target::{Asked, body_of};
 use anyhow::{Context, anyhow};
 
-/// No byte for longer is a stall.
-pub const STALL_NANOS: u64 = 1_000_000_000;
+use crate::link::Scratch;
+use crate::report::Times;
+use crate::seats::{Random, Reading, Seat, Temper};
+use crate::sys::{self, Epoll, Events};
+use crate::target::Target;
+use crate::verify::Heard;
+use viewer::{LANE_BITS, Room, Viewer};
+pub use viewer::{STALL_NANOS, Watched};
+
 const EVENTS: usize = 512;
-/// At most so much at a time from one viewer, so that the others are read too.
-const DRAIN_BYTES: usize = 1 << 20;
-/// Orders are looked at least so often.
-const WAIT_MILLIS: u32 = 50;
-
-/// What a viewer does with its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
-    Drain,
-    Verify,
-}
-
-/// One viewer's result.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Watched {
-    /// From the request to the first byte of media.
-    pub first_byte_nanos: Option<u64>,
-    pub bytes: u64,
-    /// Since the window began.
-    pub longest_gap_nanos: u64,
-    /// Why it ended before its time.
-    pub failed: Option<String>,
-}
-
-impl Watched {
-    pub fn is_stalled(&self) -> bool {
-        self.longest_gap_nanos > STALL_NANOS
-    }
-}
+/// The wish to stop is looked at so often.
+const WAIT_MILLIS: u64 = 50;
+/// So many join before those who are there are read again.
+const JOINS_AT_ONCE: usize = 64;
+/// Token of the thread's own eventfd.
+const WAKE: u64 = u64::MAX;
+const CHURN_SEED: u64 = 11;
 
 /// What a crowd has seen.
 #[derive(Debug)]
 pub struct Outcome {
     pub viewers: Vec<Watched>,
-    /// From a frame's sending to its bytes' reading, since the window began.
-    pub latency: Times,
-    /// Stamps whose number did not follow the one before.
-    pub frames_lost: u64,
+    pub heard: Heard,
+    /// First bytes of those that joined in a row, corrected for coordinated omission.
+    pub row: Times,
+    /// Viewers that left to make room for others.
+    pub left: u64,
 }
 
 /// What the crowd says while it runs.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub bytes: AtomicU64,
+    pub asked: AtomicU64,
     pub playing: AtomicU64,
     pub failed: AtomicU64,
+    /// Those of a row that are not answered yet, and those to come.
+    pub row_left: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Order {
-    Add {
-        asked: Asked,
-        reading: Reading,
-        framed: Framed,
+    Open {
+        targets: Arc<[Target]>,
+        seats: Vec<Seat>,
+    },
+    Row {
+        target: Target,
+        viewers: u32,
+        interval: Duration,
+    },
+    Churn {
+        interval: Duration,
     },
     BeginWindow,
     End,
-}
-
-/// Whether the bytes begin with a response head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framed {
-    Head,
-    Media,
 }
 
 /// A thread with viewers. Dropping it closes them.
 #[derive(Debug)]
 pub struct Crowd {
     orders: Sender<Order>,
-    epoll: Arc<Epoll>,
+    waker: Arc<OwnedFd>,
     tally: Arc<Tally>,
     added: u64,
     thread: Option<JoinHandle<anyhow::Result<Outcome>>>,
@@ -98,24 +88,24 @@ pub struct Crowd {
 impl Crowd {
     pub fn start(name: &str) -> anyhow::Result<Crowd> {
         let epoll = Arc::new(Epoll::new().context("cannot make an epoll")?);
+        let waker = Arc::new(sys::waker().context("cannot make an eventfd")?);
+        epoll.add(&waker, WAKE)?;
         let (orders, received) = mpsc::channel();
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-        let reader = ReadingThread {
-            epoll: Arc::clone(&epoll),
-            orders: received,
+        let room = Room {
+            epoll,
             tally: Arc::clone(&tally),
-            stop: Arc::clone(&stop),
-            viewers: Vec::new(),
-            latency: Times::default(),
-            frames_lost: 0,
-            scratch: vec![0; DRAIN_BYTES],
+            heard: Arc::default(),
+            scratch: Scratch::new(),
+            asks: Vec::new(),
         };
+        let thread = ViewersThread::new(room, received, Arc::clone(&waker), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || reader.run())?;
+            .spawn(move || thread.run())?;
         Ok(Crowd {
             orders,
-            epoll,
+            waker,
             tally,
             added: 0,
             thread: Some(thread),
@@ -123,19 +113,28 @@ impl Crowd {
         })
     }
 
-    /// A viewer that has asked and, over HTTP, not read its answer unless `asked.first_at` says so.
-    pub fn add(&mut self, asked: Asked, reading: Reading) -> anyhow::Result<()> {
-        let framed = if asked.first_at.is_some() {
-            Framed::Media
-        } else {
-            Framed::Head
-        };
-        // An event may come before the order has been seen: it comes again until its bytes are read.
-        self.epoll
-            .add(&asked.stream, self.added)
-            .context("cannot watch a socket")?;
-        self.added += 1;
-        self.order(Order::Add { asked, reading, framed })
+    /// Viewers come to their seats, whose times count from here.
+    pub fn open(&mut self, targets: &Arc<[Target]>, seats: Vec<Seat>) -> anyhow::Result<()> {
+        self.added += seats.len() as u64;
+        let targets = Arc::clone(targets);
+        self.order(Order::Open { targets, seats })
+    }
+
+    /// Viewers join one by one, each when its time has come and the one before has got its first byte or failed.
+    pub fn open_row(&mut self, target: &Target, viewers: u32, interval: Duration) -> anyhow::Result<()> {
+        self.added += u64::from(viewers);
+        self.tally.row_left.fetch_add(viewers.into(), Ordering::Relaxed);
+        let target = target.clone();
+        self.order(Order::Row {
+            target,
+            viewers,
+            interval,
+        })
+    }
+
+    /// From here on a viewer leaves and another joins in each interval.
+    pub fn churn(&self, interval: Duration) -> anyhow::Result<()> {
+        self.order(Order::Churn { interval })
     }
 
     /// Gaps and latencies count from here.
@@ -159,15 +158,16 @@ impl Crowd {
     }
 
     fn order(&self, order: Order) -> anyhow::Result<()> {
-        self.orders
-            .send(order)
-            .map_err(|_| anyhow!("the viewers' thread has ended"))
+        let given = self.orders.send(order);
+        sys::wake(&self.waker);
+        given.map_err(|_| anyhow!("the viewers' thread has ended"))
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        sys::wake(&self.waker);
         if let Some(thread) = self.thread.take() {
             // A panic has been printed by the thread.
             let _ = thread.join();
@@ -175,62 +175,243 @@ impl Drop for Crowd {
     }
 }
 
+/// Seats that are still empty.
 #[derive(Debug)]
-struct Viewer {
-    /// Nothing when it has ended.
-    stream: Option<TcpStream>,
-    asked_at: u64,
-    /// The answer's head as far as it came.
-    head: Option<Vec<u8>>,
-    search: Option<Search>,
-    last_at: u64,
-    last_number: Option<u32>,
-    watched: Watched,
+struct Opening {
+    targets: Arc<[Target]>,
+    seats: VecDeque<Seat>,
+    since: u64,
 }
 
 #[derive(Debug)]
-struct ReadingThread {
-    epoll: Arc<Epoll>,
+struct Row {
+    targets: Arc<[Target]>,
+    left: u32,
+    interval: Duration,
+    due: u64,
+    /// The one that is waited for.
+    place: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Churn {
+    interval: u64,
+    due: u64,
+    random: Random,
+}
+
+#[derive(Debug)]
+struct ViewersThread {
+    room: Room,
     orders: Receiver<Order>,
-    tally: Arc<Tally>,
+    waker: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
     viewers: Vec<Viewer>,
-    latency: Times,
-    frames_lost: u64,
-    scratch: Vec<u8>,
+    /// When each viewer is woken, as the heap has it.
+    armed: Vec<u64>,
+    times: BinaryHeap<Reverse<(u64, usize)>>,
+    openings: Vec<Opening>,
+    rows: Vec<Row>,
+    churn: Option<Churn>,
+    row: Times,
+    left: u64,
 }
 
-impl ReadingThread {
+impl ViewersThread {
+    fn new(room: Room, orders: Receiver<Order>, waker: Arc<OwnedFd>, stop: Arc<AtomicBool>) -> ViewersThread {
+        ViewersThread {
+            room,
+            orders,
+            waker,
+            stop,
+            viewers: Vec::new(),
+            armed: Vec::new(),
+            times: BinaryHeap::new(),
+            openings: Vec::new(),
+            rows: Vec::new(),
+            churn: None,
+            row: Times::default(),
+            left: 0,
+        }
+    }
+
     fn run(mut self) -> anyhow::Result<Outcome> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            self.epoll.wait(&mut events, WAIT_MILLIS).context("epoll failed")?;
+            let wait = self
+                .next_due()
+                .saturating_sub(sys::monotonic_nanos())
+                .div_ceil(1_000_000);
+            let wait = u32::try_from(wait.min(WAIT_MILLIS))?;
+            self.room.epoll.wait(&mut events, wait).context("epoll failed")?;
             for token in events.tokens() {
-                let place = usize::try_from(token)?;
-                if place >= self.viewers.len() && self.take_orders() {
-                    return Ok(self.finish());
+                if token == WAKE {
+                    sys::clear_wake(&self.waker);
+                    continue;
                 }
-                if place < self.viewers.len() {
-                    self.read(place);
+                let place = usize::try_from(token >> LANE_BITS)?;
+                let lane = (token & ((1 << LANE_BITS) - 1)) as usize;
+                if let Some(viewer) = self.viewers.get_mut(place) {
+                    viewer.ready(lane, &mut self.room);
+                    self.arm(place);
                 }
             }
             if self.take_orders() || self.stop.load(Ordering::Relaxed) {
                 return Ok(self.finish());
             }
+            self.wake_due();
+            self.seat_due();
         }
+    }
+
+    fn next_due(&self) -> u64 {
+        let timer = self.times.peek().map(|Reverse((due, _))| *due);
+        let seat = |opening: &Opening| Some(opening.since + opening.seats.front()?.after.as_nanos() as u64);
+        let seats = self.openings.iter().filter_map(seat).min();
+        let rows = self
+            .rows
+            .iter()
+            .filter(|row| row.place.is_none())
+            .map(|row| row.due)
+            .min();
+        let churn = self.churn.as_ref().map(|churn| churn.due);
+        [timer, seats, rows, churn]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(u64::MAX)
+    }
+
+    fn arm(&mut self, place: usize) {
+        let due = self.viewers[place].due();
+        if due != self.armed[place] {
+            self.armed[place] = due;
+            if due < u64::MAX {
+                self.times.push(Reverse((due, place)));
+            }
+        }
+    }
+
+    fn wake_due(&mut self) {
+        let now = sys::monotonic_nanos();
+        while let Some(Reverse((due, place))) = self.times.peek().copied() {
+            if due > now {
+                return;
+            }
+            self.times.pop();
+            if self.armed[place] == due {
+                self.armed[place] = u64::MAX;
+                self.viewers[place].wake(&mut self.room);
+                self.arm(place);
+            }
+        }
+    }
+
+    fn seat_due(&mut self) {
+        let now = sys::monotonic_nanos();
+        for at in 0..self.openings.len() {
+            for _ in 0..JOINS_AT_ONCE {
+                let opening = &mut self.openings[at];
+                let is_due = |seat: &Seat| opening.since + seat.after.as_nanos() as u64 <= now;
+                if !opening.seats.front().is_some_and(is_due) {
+                    break;
+                }
+                let (targets, seat) = (Arc::clone(&opening.targets), opening.seats.pop_front());
+                if let Some(seat) = seat {
+                    self.seat(targets, seat.target, seat.temper, seat.reading);
+                }
+            }
+        }
+        self.openings.retain(|opening| !opening.seats.is_empty());
+        for at in 0..self.rows.len() {
+            self.advance_row(at, now);
+        }
+        self.rows.retain(|row| row.left > 0 || row.place.is_some());
+        while self.churn.as_ref().is_some_and(|churn| churn.due <= now) {
+            self.change_one();
+        }
+    }
+
+    fn seat(&mut self, targets: Arc<[Target]>, target: usize, temper: Temper, reading: Reading) -> usize {
+        let place = self.viewers.len();
+        let mut viewer = Viewer::new(place as u64, targets, target, temper, reading, &self.room);
+        viewer.start(&mut self.room);
+        self.room.tally.asked.fetch_add(1, Ordering::Relaxed);
+        self.viewers.push(viewer);
+        self.armed.push(u64::MAX);
+        self.arm(place);
+        place
+    }
+
+    fn advance_row(&mut self, at: usize, now: u64) {
+        if let Some(place) = self.rows[at].place {
+            let Some(answer) = self.viewers[place].answered() else {
+                return;
+            };
+            if let Some(nanos) = answer {
+                self.row.record_paced(nanos, self.rows[at].interval);
+            }
+            self.rows[at].place = None;
+            self.room.tally.row_left.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.rows[at].left > 0 && self.rows[at].due <= now {
+            let row = &mut self.rows[at];
+            row.left -= 1;
+            row.due += row.interval.as_nanos() as u64;
+            let targets = Arc::clone(&row.targets);
+            let place = self.seat(targets, 0, Temper::Eager, Reading::Drain);
+            self.rows[at].place = Some(place);
+        }
+    }
+
+    /// One who plays leaves; one of the same kind joins.
+    fn change_one(&mut self) {
+        let Some(churn) = &mut self.churn else { return };
+        churn.due += churn.interval;
+        let first = churn.random.below(self.viewers.len() as u64) as usize;
+        let around = (first..self.viewers.len()).chain(0..first);
+        let Some(place) = around.into_iter().find(|place| self.viewers[*place].is_playing()) else {
+            return;
+        };
+        let viewer = &mut self.viewers[place];
+        let (targets, target) = (Arc::clone(&viewer.target), viewer.target_index);
+        let (temper, reading) = (viewer.temper, viewer.reading());
+        viewer.end(&self.room);
+        self.left += 1;
+        self.seat(targets, target, temper, reading);
     }
 
     /// Whether the end was ordered.
     fn take_orders(&mut self) -> bool {
         while let Ok(order) = self.orders.try_recv() {
+            let now = sys::monotonic_nanos();
             match order {
-                Order::Add { asked, reading, framed } => self.take(asked, reading, framed),
+                Order::Open { targets, seats } => self.openings.push(Opening {
+                    targets,
+                    seats: seats.into(),
+                    since: now,
+                }),
+                Order::Row {
+                    target,
+                    viewers,
+                    interval,
+                } => self.rows.push(Row {
+                    targets: [target].into(),
+                    left: viewers,
+                    interval,
+                    due: now,
+                    place: None,
+                }),
+                Order::Churn { interval } => {
+                    let interval = (interval.as_nanos() as u64).max(1);
+                    let due = now + interval;
+                    let random = Random(CHURN_SEED);
+                    self.churn = Some(Churn { interval, due, random });
+                }
                 Order::BeginWindow => {
-                    self.latency.clear();
-                    self.frames_lost = 0;
-                    for viewer in &mut self.viewers {
-                        viewer.watched.longest_gap_nanos = 0;
-                    }
+                    let mut heard = self.room.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                    heard.begin_window();
+                    self.viewers.iter_mut().for_each(Viewer::begin_window);
                 }
                 Order::End => return true,
             }
@@ -238,162 +419,22 @@ impl ReadingThread {
         false
     }
 
-    fn take(&mut self, asked: Asked, reading: Reading, framed: Framed) {
-        let first_byte_nanos = asked.first_at.map(|first| first.saturating_sub(asked.at));
-        if first_byte_nanos.is_some() {
-            self.tally.playing.fetch_add(1, Ordering::Relaxed);
-        }
-        self.viewers.push(Viewer {
-            stream: Some(asked.stream),
-            asked_at: asked.at,
-            head: (framed == Framed::Head).then(Vec::new),
-            search: (reading == Reading::Verify).then(Search::new),
-            last_at: asked.first_at.unwrap_or(asked.at),
-            last_number: None,
-            watched: Watched {
-                first_byte_nanos,
-                ..Watched::default()
-            },
-        });
-    }
-
-    fn read(&mut self, place: usize) {
-        let viewer = &mut self.viewers[place];
-        let Some(stream) = &viewer.stream else { return };
-        let keeps = viewer.head.is_some() || viewer.search.is_some();
-        let result = if keeps {
-            sys::read(stream, &mut self.scratch)
-        } else {
-            sys::discard(stream, &mut self.scratch)
-        };
-        let bytes = match result {
-            Ok(0) => return self.fail(place, "closed by the server".into()),
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-            Err(error) => return self.fail(place, error.to_string()),
-        };
-        let now = sys::monotonic_nanos();
-        self.tally.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        viewer.watched.bytes += bytes as u64;
-        let mut media = &self.scratch[..bytes];
-        if let Some(head) = &mut viewer.head {
-            let before = head.len();
-            head.extend_from_slice(media);
-            let body = match body_of(head) {
-                Ok(Some(body)) if body < head.len() => body,
-                Ok(_) => return,
-                Err(error) => return self.fail(place, error.to_string()),
-            };
-            media = &media[body.saturating_sub(before)..];
-            viewer.head = None;
-            viewer.watched.first_byte_nanos = Some(now - viewer.asked_at);
-            self.tally.playing.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let gap = now.saturating_sub(viewer.last_at);
-            viewer.watched.longest_gap_nanos = viewer.watched.longest_gap_nanos.max(gap);
-        }
-        viewer.last_at = now;
-        if let Some(search) = &mut viewer.search {
-            let (latency, lost) = (&mut self.latency, &mut self.frames_lost);
-            let (asked_at, last) = (viewer.asked_at, &mut viewer.last_number);
-            search.feed(media, |stamp| note(stamp, now, asked_at, last, latency, lost));
-        }
-    }
-
-    fn fail(&mut self, place: usize, why: String) {
-        let viewer = &mut self.viewers[place];
-        if viewer.watched.first_byte_nanos.is_some() {
-            self.tally.playing.fetch_sub(1, Ordering::Relaxed);
-        }
-        viewer.stream = None;
-        viewer.watched.failed = Some(why);
-        self.tally.failed.fetch_add(1, Ordering::Relaxed);
-    }
-
     fn finish(self) -> Outcome {
-        let now = sys::monotonic_nanos();
-        let viewers = self.viewers.into_iter().map(|viewer| {
-            let mut watched = viewer.watched;
-            if viewer.stream.is_some() {
-                if viewer.head.is_some() {
-                    watched.failed = Some("no answer".into());
-                }
-                let gap = now.saturating_sub(viewer.last_at);
-                watched.longest_gap_nanos = watched.longest_gap_nanos.max(gap);
-            }
-            watched
-        });
+        let (now, room) = (sys::monotonic_nanos(), self.room);
+        let viewers = self
+            .viewers
+            .into_iter()
+            .map(|viewer| viewer.finish(now, &room))
+            .collect();
+        let heard: Mutex<Heard> = Arc::try_unwrap(room.heard).unwrap_or_default();
         Outcome {
-            viewers: viewers.collect(),
-            latency: self.latency,
-            frames_lost: self.frames_lost,
+            viewers,
+            heard: heard.into_inner().unwrap_or_else(PoisonError::into_inner),
+            row: self.row,
+            left: self.left,
         }
-    }
-}
-
-/// Frames from before the viewer asked came out of the memory of the server: their age is no latency.
-fn note(stamp: Stamp, now: u64, asked_at: u64, last: &mut Option<u32>, latency: &mut Times, frames_lost: &mut u64) {
-    if last.is_some_and(|last| stamp.number != last.wrapping_add(1)) {
-        *frames_lost += 1;
-    }
-    *last = Some(stamp.number);
-    if stamp.nanos >= asked_at {
-        latency.record_nanos(now.saturating_sub(stamp.nanos));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::target::Target;
-
-    fn wait(crowd: &Crowd, bytes: u64, failed: u64) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let tally = crowd.tally();
-        while tally.bytes.load(Ordering::Relaxed) < bytes || tally.failed.load(Ordering::Relaxed) < failed {
-            assert!(Instant::now() < deadline, "{tally:?}");
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn viewers_are_read_verified_and_failed() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/x.flv", listener.local_addr().unwrap());
-        let target = Target::parse(&url).unwrap();
-        let mut crowd = Crowd::start("crowd").unwrap();
-        let mut peers = Vec::new();
-        for reading in [Reading::Drain, Reading::Verify, Reading::Drain, Reading::Drain] {
-            crowd.add(target.ask().unwrap(), reading).unwrap();
-            let (mut peer, _) = listener.accept().unwrap();
-            let mut request = [0; 16];
-            peer.read_exact(&mut request).unwrap();
-            assert_eq!(&request, b"GET /x.flv HTTP/");
-            peers.push(peer);
-        }
-        let mut answer = b"HTTP/1.1 200 OK\r\n\r\nabc".to_vec();
-        for number in [4, 5, 9] {
-            let nanos = sys::monotonic_nanos();
-            Stamp { nanos, number }.emit(&mut answer);
-        }
-        for peer in &mut peers[..2] {
-            for piece in answer.chunks(13) {
-                peer.write_all(piece).unwrap();
-            }
-        }
-        peers[2].write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap();
-        drop(peers.pop());
-        wait(&crowd, 2 * answer.len() as u64, 2);
-        let outcome = crowd.end().unwrap();
-        assert_eq!((outcome.latency.count(), outcome.frames_lost), (3, 1));
-        let bytes: Vec<u64> = outcome.viewers.iter().map(|viewer| viewer.bytes).collect();
-        assert_eq!(bytes, [answer.len() as u64, answer.len() as u64, 26, 0]);
-        let played: Vec<bool> = outcome.viewers.iter().map(|viewer| viewer.failed.is_none()).collect();
-        assert_eq!(played, [true, true, false, false]);
-        assert!(outcome.viewers[0].first_byte_nanos.is_some());
-    }
-}
+mod tests;

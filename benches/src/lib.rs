@@ -1,19 +1,29 @@
 //! What penstock costs in fact: a load bench whose viewers stand in a process of their own, and micro benches.
 //!
 //! [`load`] and [`numbers`] are the questions; [`scene`] is the cast they share: [`server`] as a child, [`publish`] with
-//! a [`clip`] whose pictures carry a [`stamp`], viewers in a [`crowd`] that ask a [`target`]. [`proc`] says what it cost,
-//! [`report`] tells it. Nothing here is part of the appliance.
+//! a [`clip`] whose pictures carry a [`stamp`], an [`audience`] whose [`seats`] are planned and whose viewers stand in a
+//! [`crowd`] and ask a [`target`]: each has a `player` that knows its protocol and `link`s that know its sockets, and some
+//! `verify` what they get. [`proc`] says what it cost, [`report`] tells it. Nothing here is part of the appliance.
 
+mod answer;
+pub mod audience;
 pub mod cli;
 pub mod clip;
 pub mod crowd;
+mod link;
 pub mod load;
 pub mod numbers;
+mod placement;
+mod player;
 pub mod proc;
 pub mod publish;
+pub mod quantity;
 pub mod report;
 pub mod scene;
+pub mod seats;
 pub mod server;
 pub mod stamp;
 pub mod sys;
 pub mod target;
+pub mod tls;
+mod verify;

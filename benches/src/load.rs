@@ -1,54 +1,111 @@
-//! `load`: what do N viewers of one stream cost, and how well are they served?
+//! `load`: what do N viewers of one stream, or of several, cost, and how well are they served?
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::audience::{Audience, Moment};
 use crate::clip::Clip;
 use crate::proc;
 use crate::publish::Publisher;
+use crate::quantity::{self, Pace, Rate, Verify};
 use crate::report::Report;
-use crate::scene::{Audience, Moment, Packaging, Stage, clips, report_cost};
-use crate::server::Settings;
+use crate::scene::{Interrupted, Packaging, Stage, clips, pause, report_cost};
+use crate::seats::{Pattern, Plan};
+use crate::server::{Settings, counter};
 use crate::target::Target;
+use crate::tls::Trust;
 
 /// Viewers have their start burst behind them.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Another server may need a keyframe or two before it answers a viewer.
+const FOREIGN_SETTLE: Duration = Duration::from_secs(5);
+/// A path that is faster than the clip by so much: what a viewer's line has to spare.
+const PACE_AUTO: f64 = 1.25;
+/// Of a started penstock, what its sends came to.
+const COUNTERS: [&str; 5] = ["sends", "sendfiles", "sends_full", "turns", "cursors_skipped"];
 
-/// What is watched, and how.
+/// What is watched, and how. Rates are written 100k or 2.6M (a number alone is kb/s), shares 10% or 0.1.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Another server's stream, http:// or rtmp://, in place of a penstock that is started for the run.
+    /// Another server's stream, in place of a penstock that is started for the run: http, https (FLV, TS, MP4; HLS by
+    /// .m3u8), rtmp, rtmps, rtsp or rtsps. `{}` stands for the number of the stream, from 1.
     #[arg(long)]
     pub url: Option<String>,
     /// Process of that server, for its CPU time and memory.
     #[arg(long, requires = "url")]
     pub pid: Option<u32>,
-    /// rtmp:// URL where that server takes the stamped clip; without it no latency is measured.
+    /// rtmp:// URL where that server takes the stamped clip; without it no latency is measured. `{}` as in --url.
     #[arg(long, requires = "url")]
     pub publish: Option<String>,
+    /// Take any certificate.
+    #[arg(long)]
+    pub insecure: bool,
     /// How the started penstock hands out the stream.
     #[arg(long, value_enum, default_value = "flv", conflicts_with = "url")]
     pub packaging: Packaging,
     /// Viewers.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=19_000))]
     pub viewers: u32,
-    /// How many of them read their bytes and measure latency.
-    #[arg(long, default_value_t = 4)]
-    pub verifying: u32,
-    /// Seconds in which they ask, evenly spread.
+    /// How many of them parse what they get, check that it goes on without a gap, and measure latency: all, or a number.
+    #[arg(long, alias = "verifying", default_value = "4", value_parser = quantity::verify)]
+    pub verify: Verify,
+    /// How they come.
+    #[arg(long, value_enum, default_value = "ramp")]
+    pub pattern: Pattern,
+    /// Seconds in which they come (not with --pattern all).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub ramp: u64,
-    /// Seconds that are measured (RTMP viewers answer no ping: penstock closes them after 120).
+    /// Share of the viewers that leaves each second while as many join (--pattern churn).
+    #[arg(long, default_value = "10%", value_parser = quantity::share)]
+    pub churn: f64,
+    /// Share of the viewers that reads slowly.
+    #[arg(long, default_value = "0", value_parser = quantity::share)]
+    pub slow: f64,
+    /// How fast those read; 0: not at all.
+    #[arg(long, default_value = "100k", value_parser = quantity::rate)]
+    pub slow_rate: Rate,
+    /// The others read as behind a path of this rate: Ethernet's segments, a small window, an even pace. auto: a quarter
+    /// above the clip's.
+    #[arg(long, value_name = "RATE|auto", value_parser = quantity::pace)]
+    pub paced: Option<Pace>,
+    /// Seconds that are measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Further viewers that join one by one in that time.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub joins: u32,
-    /// Bit rate of the canonical clip, kb/s.
-    #[arg(long, default_value_t = 2600)]
-    pub bitrate: u32,
+    /// Bit rate of the clip; canonical are 600k, 2.6M and 8M.
+    #[arg(long, default_value = "2.6M", value_parser = quantity::rate)]
+    pub bitrate: Rate,
+    /// Streams that are published at once, with the viewers spread over them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    pub streams: u32,
+    /// Spread by rank, with this exponent, in place of evenly: 1 is what is often seen.
+    #[arg(long, value_name = "S")]
+    pub zipf: Option<f64>,
+}
+
+impl Options {
+    fn plan(&self) -> Plan {
+        let path = self.paced.map(|pace| match pace {
+            Pace::At(rate) => rate.bytes(),
+            Pace::Auto => (self.bitrate.bytes() as f64 * PACE_AUTO) as u64,
+        });
+        Plan {
+            viewers: self.viewers,
+            pattern: self.pattern,
+            ramp: Duration::from_secs(self.ramp),
+            streams: self.streams as usize,
+            zipf: self.zipf,
+            slow: self.slow,
+            slow_bytes_per_second: self.slow_rate.bytes(),
+            path_bytes_per_second: path,
+            verify: self.verify,
+        }
+    }
 }
 
 /// The server under load, ours or another's.
@@ -61,74 +118,134 @@ enum Subject {
     },
 }
 
-/// Runs the load.
+/// What is measured of the server, at the window's two ends.
+#[derive(Debug, Default)]
+struct Window {
+    before: Option<(Moment, BTreeMap<String, u64>)>,
+    after: Option<(Moment, BTreeMap<String, u64>)>,
+}
+
+/// Runs the load. Ctrl-C ends it early, with what was measured so far.
 ///
 /// # Errors
-/// The server could not be started or published to, or ended; the user ended it. Viewers that fail are a result.
+/// The server could not be started or published to, or ended. Viewers that fail are a result.
 pub fn run(options: &Options, settings: impl FnOnce() -> anyhow::Result<Settings>) -> anyhow::Result<Report> {
-    let (mut subject, target) = prepare(options, settings)?;
+    let (mut subject, targets) = prepare(options, settings)?;
     let mut audience = Audience::new("load")?;
-    let ramp = Duration::from_secs(options.ramp);
-    audience.open(&target, options.viewers, options.verifying, ramp)?;
+    let mut window = Window::default();
+    let interrupted = match watch(options, &mut subject, &mut audience, &targets, &mut window) {
+        Ok(()) => false,
+        Err(error) if error.is::<Interrupted>() => true,
+        Err(error) => return Err(error),
+    };
+    if window.after.is_none() && window.before.is_some() {
+        window.after = Some((audience.moment(subject.pid())?, subject.counters()?));
+    }
+    let mut report = report(options, &mut subject, audience, &window)?;
+    if interrupted {
+        report.fact("ended early", "by the user: what is above was measured until then");
+    }
+    Ok(report)
+}
+
+fn watch(
+    options: &Options,
+    subject: &mut Subject,
+    audience: &mut Audience,
+    targets: &Arc<[Target]>,
+    window: &mut Window,
+) -> anyhow::Result<()> {
+    let plan = options.plan();
+    let seconds = Duration::from_secs(options.seconds);
+    let ramp = if plan.pattern == Pattern::All {
+        Duration::ZERO
+    } else {
+        plan.ramp
+    };
+    audience.lasts(ramp + SETTLE + seconds);
+    audience.open_plan(targets, &plan)?;
     audience.watch(SETTLE, subject.stage())?;
+    if plan.pattern == Pattern::Churn {
+        audience.churn(options.churn)?;
+    }
     audience.begin_window()?;
     let before = audience.moment(subject.pid())?;
-    let seconds = Duration::from_secs(options.seconds);
+    window.before = Some((before, subject.counters()?));
     if options.joins > 0 {
-        audience.join(&target, options.joins, seconds)?;
+        audience.join(&targets[0], options.joins, seconds)?;
     }
     audience.watch(seconds.saturating_sub(before.at.elapsed()), subject.stage())?;
-    let after = audience.moment(subject.pid())?;
-    report(options, &mut subject, audience, before, after)
+    window.after = Some((audience.moment(subject.pid())?, subject.counters()?));
+    Ok(())
 }
 
 fn prepare(
     options: &Options,
     settings: impl FnOnce() -> anyhow::Result<Settings>,
-) -> anyhow::Result<(Subject, Target)> {
+) -> anyhow::Result<(Subject, Arc<[Target]>)> {
+    let kilobits = options.bitrate.kilobits();
+    if !options.zipf.unwrap_or(1.0).is_finite() {
+        bail!("--zipf: an exponent is a number");
+    }
     let Some(url) = &options.url else {
-        let stage = Stage::start(&settings()?, options.bitrate)?;
-        let target = stage.target(options.packaging)?;
-        return Ok((Subject::Own(Box::new(stage)), target));
+        let stage = Stage::start_streams(&settings()?, kilobits, options.streams)?;
+        let targets = stage.targets(options.packaging)?.into();
+        return Ok((Subject::Own(Box::new(stage)), targets));
     };
-    let publisher = match &options.publish {
-        Some(url) => {
-            let clip = Arc::new(Clip::of(options.bitrate, &clips()?)?);
-            let publisher = Publisher::start(&Target::parse(url)?, clip)?;
-            // Another server may need a keyframe or two before it answers a viewer.
-            crate::scene::pause(Duration::from_secs(5))?;
-            Some(publisher)
-        }
-        None => None,
-    };
+    let trust = if options.insecure { Trust::Any } else { Trust::Roots };
+    let targets = of_streams(url, options.streams, trust).context("--url")?;
     let pid = options.pid;
     if let Some(pid) = pid {
         proc::cpu(pid).context("--pid names no process")?;
     }
-    Ok((Subject::Other { pid, publisher }, Target::parse(url)?))
+    let publisher = match &options.publish {
+        Some(url) => {
+            let clip = Arc::new(Clip::of(kilobits, &clips()?)?);
+            let publisher = Publisher::start_all(&of_streams(url, options.streams, trust).context("--publish")?, clip)?;
+            pause(FOREIGN_SETTLE)?;
+            Some(publisher)
+        }
+        None => None,
+    };
+    Ok((Subject::Other { pid, publisher }, targets.into()))
 }
 
-fn report(
-    options: &Options,
-    subject: &mut Subject,
-    audience: Audience,
-    before: Moment,
-    after: Moment,
-) -> anyhow::Result<Report> {
+/// One target a stream.
+fn of_streams(url: &str, streams: u32, trust: Trust) -> anyhow::Result<Vec<Target>> {
+    if streams > 1 && !url.contains("{}") {
+        bail!("{url}: of {streams} streams each needs a URL; write {{}} where the number stands");
+    }
+    let urls = (1..=streams).map(|number| url.replace("{}", &number.to_string()));
+    urls.map(|url| Target::parse_trusting(&url, trust)).collect()
+}
+
+fn report(options: &Options, subject: &mut Subject, audience: Audience, window: &Window) -> anyhow::Result<Report> {
     let mut report = Report::new();
+    let (viewers, streams, kilobits) = (options.viewers, options.streams, options.bitrate.kilobits());
     let what = match &options.url {
         Some(url) => url.clone(),
-        None => format!("{} of {} kb/s", options.packaging.name(), options.bitrate),
+        None => format!("{} of {kilobits} kb/s", options.packaging.name()),
     };
-    report.title(format!("load: {} viewers of {what}", options.viewers));
+    let streams = if streams > 1 {
+        format!(", {streams} streams")
+    } else {
+        String::new()
+    };
+    report.title(format!("load: {viewers} viewers of {what}{streams}"));
     for (name, text) in proc::machine() {
         report.fact(name, text);
     }
     let memory = subject.pid().map(proc::memory).transpose()?;
     let kernel = proc::kernel()?;
     subject.check()?;
-    audience.end()?.report(&mut report);
-    report_cost(&mut report, before, after);
+    let found = audience.end()?;
+    found.report(&mut report);
+    if let (Some((before, counted)), Some((after, counted_after))) = (&window.before, &window.after) {
+        report_cost(&mut report, *before, *after);
+        if !counted.is_empty() {
+            report_counters(&mut report, after.at - before.at, counted, counted_after)?;
+        }
+    }
     if let Some(memory) = memory {
         report.figure("anonymous private memory", memory.anonymous as f64 / 1024.0, "KiB");
         report.figure("PSS", memory.pss as f64 / 1024.0, "KiB");
@@ -143,10 +260,24 @@ fn report(
         let late = publisher.late_max().as_secs_f64() * 1000.0;
         report.figure("publisher late by at most", late, "ms");
     }
-    if before.playing == 0 {
+    if found.first_byte.count() == 0 {
         bail!("no viewer played:\n{}", report.table());
     }
     Ok(report)
+}
+
+/// `sends_full` are sends of which the socket took a part or nothing.
+fn report_counters(
+    report: &mut Report,
+    time: Duration,
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> anyhow::Result<()> {
+    for name in COUNTERS {
+        let rise = counter(after, name)?.saturating_sub(counter(before, name)?);
+        report.figure(&format!("counter {name}"), rise as f64 / time.as_secs_f64(), "/s");
+    }
+    Ok(())
 }
 
 impl Subject {
@@ -161,6 +292,14 @@ impl Subject {
         match self {
             Subject::Own(stage) => Some(stage.server().pid()),
             Subject::Other { pid, .. } => *pid,
+        }
+    }
+
+    /// None of another server.
+    fn counters(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        match self {
+            Subject::Own(stage) => stage.server().counters(),
+            Subject::Other { .. } => Ok(BTreeMap::new()),
         }
     }
 

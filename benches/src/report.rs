@@ -180,6 +180,11 @@ impl Times {
         self.0.reset();
     }
 
+    pub fn add(&mut self, other: &Times) {
+        let added = self.0.add(&other.0);
+        debug_assert!(added.is_ok(), "both have the same range");
+    }
+
     pub fn count(&self) -> u64 {
         self.0.len()
     }

@@ -1,18 +1,17 @@
-//! A run's cast: the server, its publisher and its viewers, and what they cost between two moments.
+//! A run's cast: the server, its publishers, and what viewers of them cost between two moments.
 
-use std::io::{IsTerminal, Write};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+pub use crate::audience::{Audience, Findings, Moment};
 use crate::clip::Clip;
-use crate::crowd::{Crowd, Outcome, Reading};
-use crate::proc::{self, Cpu};
+use crate::placement;
 use crate::publish::Publisher;
-use crate::report::{Report, Times};
+use crate::report::Report;
 use crate::server::{self, Server, Settings};
 use crate::sys;
 use crate::target::Target;
@@ -38,36 +37,59 @@ impl Packaging {
 }
 
 /// How long a published stream may take until it can be watched.
-const LIVE_WAIT: Duration = Duration::from_secs(10);
+const LIVE_WAIT: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
-const PROGRESS_TERMINAL: Duration = Duration::from_millis(500);
-const PROGRESS_FILE: Duration = Duration::from_secs(5);
 
-/// The own server with one published stream.
+/// The own server with published streams.
 #[derive(Debug)]
 pub struct Stage {
     // Fields are dropped in this order: a publisher that outlives its server would fail.
     publisher: Publisher,
     server: Server,
+    names: Vec<String>,
 }
 
 impl Stage {
+    /// With one stream.
     pub fn start(settings: &Settings, kilobits: u32) -> anyhow::Result<Stage> {
+        Stage::start_streams(settings, kilobits, 1)
+    }
+
+    pub fn start_streams(settings: &Settings, kilobits: u32, streams: u32) -> anyhow::Result<Stage> {
         let clip = Arc::new(Clip::of(kilobits, &clips()?)?);
-        let server = Server::start(settings)?;
-        let publisher = Publisher::start(&Target::parse(&rtmp_url(&server))?, clip)?;
-        let mut stage = Stage { publisher, server };
+        let server = placement::as_server(|| Server::start(settings))?;
+        let names: Vec<String> = match streams {
+            1 => vec!["live".into()],
+            _ => (1..=streams).map(|number| format!("live+{number}")).collect(),
+        };
+        let targets = names.iter().map(|name| Target::parse(&rtmp_url(&server, name)));
+        let targets: Vec<Target> = targets.collect::<anyhow::Result<_>>()?;
+        let publisher = Publisher::start_all(&targets, clip)?;
+        let mut stage = Stage {
+            publisher,
+            server,
+            names,
+        };
         stage.wait_live()?;
         Ok(stage)
     }
 
+    /// The first stream.
     pub fn target(&self, packaging: Packaging) -> anyhow::Result<Target> {
+        self.target_of(packaging, &self.names[0])
+    }
+
+    pub fn targets(&self, packaging: Packaging) -> anyhow::Result<Vec<Target>> {
+        self.names.iter().map(|name| self.target_of(packaging, name)).collect()
+    }
+
+    fn target_of(&self, packaging: Packaging, name: &str) -> anyhow::Result<Target> {
         let http = self.server.http;
         Target::parse(&match packaging {
-            Packaging::Flv => format!("http://{http}/live.flv"),
-            Packaging::Ts => format!("http://{http}/live.ts"),
-            Packaging::Mp4 => format!("http://{http}/live.mp4"),
-            Packaging::Rtmp => rtmp_url(&self.server),
+            Packaging::Flv => format!("http://{http}/{name}.flv"),
+            Packaging::Ts => format!("http://{http}/{name}.ts"),
+            Packaging::Mp4 => format!("http://{http}/{name}.mp4"),
+            Packaging::Rtmp => rtmp_url(&self.server, name),
         })
     }
 
@@ -88,230 +110,27 @@ impl Stage {
     /// Without a viewer, so that an idle server stays idle: frames are in the ring once they are counted.
     fn wait_live(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + LIVE_WAIT;
+        let streams = self.names.len() as u64;
         while Instant::now() < deadline {
             self.check()?;
-            if self
-                .server
-                .counters()?
-                .get("frames_in")
-                .is_some_and(|frames| *frames > 0)
-            {
+            let frames = self.server.counters()?.get("frames_in").copied().unwrap_or(0);
+            if self.publisher.begun() == streams && frames >= streams {
                 return Ok(());
             }
             pause(LOOK)?;
         }
-        bail!("the published stream is not live after {LIVE_WAIT:?}");
+        bail!("the published streams are not live after {LIVE_WAIT:?}");
     }
 }
 
-fn rtmp_url(server: &Server) -> String {
-    format!("rtmp://{}/app/live", server.rtmp)
+fn rtmp_url(server: &Server, name: &str) -> String {
+    format!("rtmp://{}/app/{name}", server.rtmp)
 }
 
 /// Where clips are kept: beside the build.
 pub fn clips() -> anyhow::Result<PathBuf> {
     let folder = server::build_folder()?;
     Ok(folder.parent().unwrap_or(&folder).join("bench-clips"))
-}
-
-/// All viewers of a run.
-#[derive(Debug)]
-pub struct Audience {
-    drainers: Crowd,
-    verifiers: Crowd,
-    first_byte_joining: Times,
-    refused: Vec<String>,
-    progress: Progress,
-}
-
-/// A moment of a run.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    pub at: Instant,
-    pub cpu: Option<Cpu>,
-    pub bytes: u64,
-    pub playing: u64,
-}
-
-/// What the viewers have seen.
-#[derive(Debug)]
-pub struct Findings {
-    pub ok: u64,
-    pub failed: u64,
-    pub stalled: u64,
-    /// Reasons of failures, the first few.
-    pub reasons: Vec<String>,
-    /// Of all; for those that were not waited for, the reading thread's own delay is in it.
-    pub first_byte: Times,
-    /// Of viewers that joined one by one while the others were watching, corrected for coordinated omission.
-    pub first_byte_joining: Times,
-    pub latency: Times,
-    pub gap: Times,
-    pub frames_lost: u64,
-}
-
-const REASONS_KEPT: usize = 3;
-
-impl Audience {
-    pub fn new(label: &str) -> anyhow::Result<Audience> {
-        Ok(Audience {
-            drainers: Crowd::start("drainers")?,
-            verifiers: Crowd::start("verifiers")?,
-            first_byte_joining: Times::default(),
-            refused: Vec::new(),
-            progress: Progress::new(label),
-        })
-    }
-
-    /// `viewers` ask, evenly over a time, the first `verifying` of them to verify.
-    pub fn open(&mut self, target: &Target, viewers: u32, verifying: u32, over: Duration) -> anyhow::Result<()> {
-        let start = Instant::now();
-        for number in 0..viewers {
-            let due = start + over.mul_f64(f64::from(number) / f64::from(viewers));
-            self.wait_until(due)?;
-            match target.ask() {
-                Ok(asked) if number < verifying => self.verifiers.add(asked, Reading::Verify)?,
-                Ok(asked) => self.drainers.add(asked, Reading::Drain)?,
-                Err(error) => self.refused.push(format!("{error:#}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// `viewers` join one by one, each waited for until its first byte of media, evenly over a time.
-    pub fn join(&mut self, target: &Target, viewers: u32, over: Duration) -> anyhow::Result<()> {
-        let start = Instant::now();
-        let interval = over / viewers.max(1);
-        for number in 0..viewers {
-            self.wait_until(start + interval * number)?;
-            match target.ask_and_wait() {
-                Ok(asked) => {
-                    let first_at = asked.first_at.context("it has been waited for")?;
-                    let nanos = first_at.saturating_sub(asked.at);
-                    self.first_byte_joining.record_paced(nanos, interval);
-                    self.drainers.add(asked, Reading::Drain)?;
-                }
-                Err(error) => self.refused.push(format!("{error:#}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets them watch.
-    pub fn watch(&mut self, time: Duration, stage: Option<&mut Stage>) -> anyhow::Result<()> {
-        self.wait_until(Instant::now() + time)?;
-        stage.map_or(Ok(()), Stage::check)
-    }
-
-    /// Gaps and latencies count from here.
-    pub fn begin_window(&self) -> anyhow::Result<()> {
-        self.drainers.begin_window()?;
-        self.verifiers.begin_window()
-    }
-
-    /// What is so far; CPU time of the process `pid`.
-    pub fn moment(&self, pid: Option<u32>) -> anyhow::Result<Moment> {
-        Ok(Moment {
-            at: Instant::now(),
-            cpu: pid.map(proc::cpu).transpose()?,
-            bytes: self.sum(|crowd| crowd.tally().bytes.load(Ordering::Relaxed)),
-            playing: self.playing(),
-        })
-    }
-
-    pub fn playing(&self) -> u64 {
-        self.sum(|crowd| crowd.tally().playing.load(Ordering::Relaxed))
-    }
-
-    pub fn end(self) -> anyhow::Result<Findings> {
-        self.progress.clear();
-        let refused = self.refused;
-        let drained = self.drainers.end()?;
-        let verified = self.verifiers.end()?;
-        findings(drained, verified, refused, self.first_byte_joining)
-    }
-
-    fn sum(&self, of: impl Fn(&Crowd) -> u64) -> u64 {
-        of(&self.drainers) + of(&self.verifiers)
-    }
-
-    fn wait_until(&mut self, due: Instant) -> anyhow::Result<()> {
-        loop {
-            if self.progress.is_due() {
-                let failed = self.sum(|crowd| crowd.tally().failed.load(Ordering::Relaxed)) + self.refused.len() as u64;
-                let bytes = self.sum(|crowd| crowd.tally().bytes.load(Ordering::Relaxed));
-                let (playing, asked) = (self.playing(), self.sum(Crowd::added));
-                self.progress.show(playing, asked, failed, bytes);
-            }
-            let left = due.saturating_duration_since(Instant::now());
-            pause(left.min(LOOK))?;
-            if left <= LOOK {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn findings(
-    drained: Outcome,
-    verified: Outcome,
-    refused: Vec<String>,
-    first_byte_joining: Times,
-) -> anyhow::Result<Findings> {
-    let mut found = Findings {
-        ok: 0,
-        failed: refused.len() as u64,
-        stalled: 0,
-        reasons: refused,
-        first_byte: Times::default(),
-        first_byte_joining,
-        latency: verified.latency,
-        gap: Times::default(),
-        frames_lost: verified.frames_lost,
-    };
-    for viewer in drained.viewers.into_iter().chain(verified.viewers) {
-        let is_stalled = viewer.is_stalled();
-        if let Some(nanos) = viewer.first_byte_nanos {
-            found.first_byte.record_nanos(nanos);
-            found.gap.record_nanos(viewer.longest_gap_nanos);
-        }
-        match viewer.failed {
-            Some(reason) => {
-                found.failed += 1;
-                found.reasons.push(reason);
-            }
-            None if is_stalled => found.stalled += 1,
-            None => found.ok += 1,
-        }
-    }
-    found.reasons.truncate(REASONS_KEPT);
-    Ok(found)
-}
-
-impl Findings {
-    pub fn report(&self, report: &mut Report) {
-        report.figure("viewers ok", self.ok as f64, "");
-        report.figure("viewers failed", self.failed as f64, "");
-        report.figure("viewers stalled > 1 s", self.stalled as f64, "");
-        for reason in &self.reasons {
-            report.fact("failed", reason.as_str());
-        }
-        let mut quantiles = |name: &str, times: &Times| {
-            if times.count() == 0 {
-                return;
-            }
-            for (label, quantile) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-                report.figure(&format!("{name} {label}"), times.quantile_millis(quantile), "ms");
-            }
-        };
-        quantiles("first byte, all viewers,", &self.first_byte);
-        quantiles("first byte, joins under load,", &self.first_byte_joining);
-        quantiles("added latency", &self.latency);
-        quantiles("longest gap of a viewer", &self.gap);
-        if self.latency.count() > 0 {
-            report.figure("breaks in the frames' numbers", self.frames_lost as f64, "");
-        }
-    }
 }
 
 /// What a time with viewers cost.
@@ -336,67 +155,29 @@ pub fn report_cost(report: &mut Report, before: Moment, after: Moment) {
     );
 }
 
-/// Sleeps, shorter when the user wants to end.
+/// The user wants to end: what was measured so far is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Sleeps; fails with [`Interrupted`].
 pub fn pause(time: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + time;
     loop {
         if sys::interrupted() {
-            bail!("interrupted");
+            bail!(Interrupted);
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(());
         }
         std::thread::sleep(left.min(LOOK));
-    }
-}
-
-/// A line on stderr that says how it goes.
-#[derive(Debug)]
-struct Progress {
-    label: String,
-    terminal: bool,
-    shown: Instant,
-    bytes: u64,
-}
-
-impl Progress {
-    fn new(label: &str) -> Progress {
-        Progress {
-            label: label.into(),
-            terminal: std::io::stderr().is_terminal(),
-            shown: Instant::now(),
-            bytes: 0,
-        }
-    }
-
-    fn is_due(&self) -> bool {
-        let pace = if self.terminal {
-            PROGRESS_TERMINAL
-        } else {
-            PROGRESS_FILE
-        };
-        self.shown.elapsed() >= pace
-    }
-
-    fn show(&mut self, playing: u64, asked: u64, failed: u64, bytes: u64) {
-        let gigabits = (bytes - self.bytes) as f64 * 8e-9 / self.shown.elapsed().as_secs_f64();
-        (self.shown, self.bytes) = (Instant::now(), bytes);
-        let line = format!(
-            "{}: {playing} of {asked} play, {failed} failed, {gigabits:.2} Gb/s",
-            self.label
-        );
-        // Progress that cannot be shown is none.
-        let _ = if self.terminal {
-            write!(std::io::stderr(), "\r{line}\x1b[K")
-        } else {
-            writeln!(std::io::stderr(), "{line}")
-        };
-    }
-
-    fn clear(&self) {
-        if self.terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -85,6 +85,58 @@ fn receive(socket: &impl AsFd, into: &mut [u8], flags: RecvFlags) -> io::Result<
     Ok(bytes)
 }
 
+/// What a socket is watched for; its reset is told in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    Read,
+    Write,
+    Both,
+    End,
+}
+
+impl Interest {
+    fn flags(self) -> epoll::EventFlags {
+        let read = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        match self {
+            Interest::Read => read,
+            Interest::Write => epoll::EventFlags::OUT,
+            Interest::Both => read | epoll::EventFlags::OUT,
+            Interest::End => epoll::EventFlags::empty(),
+        }
+    }
+}
+
+/// An eventfd: whoever has it can wake a thread that watches it.
+pub fn waker() -> io::Result<OwnedFd> {
+    let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+    Ok(rustix::event::eventfd(0, flags)?)
+}
+
+pub fn wake(waker: &OwnedFd) {
+    // Full means that it is awake.
+    let _ = rustix::io::write(waker, &1u64.to_ne_bytes());
+}
+
+pub fn clear_wake(waker: &OwnedFd) {
+    // Nothing there is as good.
+    let _ = rustix::io::read(waker, &mut [0; 8]);
+}
+
+/// Threads that this one starts from here on, and itself, run on these cores.
+pub fn run_on(cpus: &[usize]) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    cpus.iter().for_each(|cpu| set.set(*cpu));
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// The cores that this thread may run on.
+pub fn runs_on() -> io::Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect())
+}
+
 /// Sockets to be told of when bytes come.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
@@ -116,8 +168,17 @@ impl Epoll {
 
     /// Bytes or the end of `socket` are told with `token`, until it is closed.
     pub fn add(&self, socket: &impl AsFd, token: u64) -> io::Result<()> {
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        epoll::add(&self.0, socket, epoll::EventData::new_u64(token), flags)?;
+        self.watch(socket, token, Interest::Read)
+    }
+
+    /// What happens to `socket` is told with `token`, until it is closed.
+    pub fn watch(&self, socket: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        epoll::add(&self.0, socket, epoll::EventData::new_u64(token), interest.flags())?;
+        Ok(())
+    }
+
+    pub fn modify(&self, socket: &impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        epoll::modify(&self.0, socket, epoll::EventData::new_u64(token), interest.flags())?;
         Ok(())
     }
 

@@ -1,198 +1,225 @@
-//! What a viewer watches, and how it asks: one HTTP request, or RTMP's dialogue up to the first media.
+//! What a viewer watches: a URL, taken apart and its host looked up once.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use penstock_proto::rtmp::client::{Client, Event, Options};
-use penstock_proto::rtmp::session::Output;
+use rustls::ClientConfig;
 
-use crate::sys;
+use crate::tls::{self, Trust};
 
-/// A connect, or one answer of the dialogue, that takes longer has failed.
+/// A connect with its dialogue, up to the first media, that takes longer has failed.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// A response head that is longer is none.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    Http {
-        address: SocketAddr,
-        host: String,
-        path: String,
-    },
-    Rtmp {
-        address: SocketAddr,
-        app: String,
-        name: String,
-        tc_url: String,
-    },
+/// The dialogue that asks for the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// One endless answer: FLV, TS or MP4.
+    Http,
+    /// Playlists and segments, found by `.m3u8`.
+    Hls,
+    Rtmp,
+    /// Interleaved in its connection.
+    Rtsp,
 }
 
-/// A viewer that has asked.
-#[derive(Debug)]
-pub struct Asked {
-    pub stream: TcpStream,
-    /// When the request was sent (RTMP: the `connect` command), ns of `CLOCK_MONOTONIC`.
-    pub at: u64,
-    /// When the first byte of media came, when that has been waited for.
-    pub first_at: Option<u64>,
+/// Where to connect, and whether in TLS.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    pub address: SocketAddr,
+    /// As the URL has it, for `Host` and its like.
+    pub host: String,
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Authority {
+    pub fn is_same(&self, other: &Authority) -> bool {
+        self.host == other.host && self.tls.is_some() == other.tls.is_some()
+    }
+
+    /// The host without its port and brackets: what a certificate is for.
+    pub fn name(&self) -> &str {
+        let host = match port_of(&self.host) {
+            Some(colon) => &self.host[..colon],
+            None => &self.host,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub protocol: Protocol,
+    pub authority: Arc<Authority>,
+    /// With its slash and query.
+    pub path: String,
 }
 
 impl Target {
-    /// `http://HOST[:PORT]/PATH` or `rtmp://HOST[:PORT]/APP/NAME`.
+    /// `http`, `https`, `rtmp`, `rtmps`, `rtsp` or `rtsps`; certificates must be good.
     pub fn parse(url: &str) -> anyhow::Result<Target> {
-        let (scheme, rest) = url.split_once("://").with_context(|| format!("{url} is no URL"))?;
-        let (host, path) = rest.split_once('/').with_context(|| format!("{url} has no path"))?;
-        let port = match scheme {
-            "http" => 80,
-            "rtmp" => 1935,
-            _ => bail!("{url}: http:// and rtmp:// can be opened"),
+        Target::parse_trusting(url, Trust::Roots)
+    }
+
+    pub fn parse_trusting(url: &str, trust: Trust) -> anyhow::Result<Target> {
+        let (scheme, host, path) = split(url)?;
+        let (protocol, port, secure) = match scheme {
+            "http" => (Protocol::Http, 80, None),
+            "https" => (Protocol::Http, 443, Some(trust)),
+            "rtmp" => (Protocol::Rtmp, 1935, None),
+            "rtmps" => (Protocol::Rtmp, 443, Some(trust)),
+            "rtsp" => (Protocol::Rtsp, 554, None),
+            "rtsps" => (Protocol::Rtsp, 322, Some(trust)),
+            _ => bail!("{url}: http, rtmp and rtsp can be opened, and the same with an s"),
         };
-        // A colon in brackets belongs to an IPv6 address.
-        let has_port = host.rfind(':').is_some_and(|colon| !host[colon..].contains(']'));
-        let place = if has_port {
-            host.to_owned()
-        } else {
-            format!("{host}:{port}")
-        };
-        let mut found = place
-            .to_socket_addrs()
-            .with_context(|| format!("{host} has no address"))?;
-        let address = found.next().with_context(|| format!("{host} has no address"))?;
-        if scheme == "http" {
-            return Ok(Target::Http {
-                address,
-                host: host.to_owned(),
-                path: format!("/{path}"),
-            });
+        if protocol == Protocol::Rtmp && !path[1..].contains('/') {
+            bail!("{url}: /APP/NAME is needed");
         }
-        let (app, name) = path
-            .rsplit_once('/')
-            .with_context(|| format!("{url}: /APP/NAME is needed"))?;
-        Ok(Target::Rtmp {
-            address,
-            app: app.to_owned(),
-            name: name.to_owned(),
-            tc_url: format!("rtmp://{host}/{app}"),
+        let authority = Authority {
+            address: look_up(host, port)?,
+            host: host.to_owned(),
+            tls: secure.map(tls::config).transpose()?,
+        };
+        Ok(Target {
+            protocol: dialogue_of(protocol, path),
+            authority: Arc::new(authority),
+            path: path.to_owned(),
         })
     }
 
-    /// Asks. An HTTP answer has not been read; an RTMP dialogue is at its first media. The socket does not block.
-    pub fn ask(&self) -> anyhow::Result<Asked> {
-        let asked = match self {
-            Target::Http { address, host, path } => {
-                let mut stream = connect(*address)?;
-                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: penstock-benches\r\n\r\n");
-                let at = sys::monotonic_nanos();
-                stream
-                    .write_all(request.as_bytes())
-                    .context("the request was not taken")?;
-                Asked {
-                    stream,
-                    at,
-                    first_at: None,
-                }
-            }
-            Target::Rtmp {
-                address,
-                app,
-                name,
-                tc_url,
-            } => {
-                let client = Client::play(Options::default(), app, tc_url, name);
-                let mut stream = connect(*address)?;
-                let at = sys::monotonic_nanos();
-                let (_, first_at) = converse(client, &mut stream)?;
-                Asked {
-                    stream,
-                    at,
-                    first_at: Some(first_at),
-                }
-            }
+    /// What a reference in an answer of this target stands for (RFC 3986, 5.2, of HTTP).
+    pub fn resolve(&self, reference: &str) -> anyhow::Result<Target> {
+        if !reference.contains("://") {
+            let path = resolve_path(&self.path, reference);
+            return Ok(Target {
+                protocol: dialogue_of(self.protocol, &path),
+                path,
+                ..self.clone()
+            });
+        }
+        let (scheme, host, path) = split(reference)?;
+        let secure = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => bail!("{reference}: only http and https are followed"),
         };
-        asked.stream.set_nonblocking(true)?;
-        Ok(asked)
+        let protocol = dialogue_of(Protocol::Http, path);
+        let path = path.to_owned();
+        if host == self.authority.host && secure == self.authority.tls.is_some() {
+            let authority = Arc::clone(&self.authority);
+            return Ok(Target {
+                protocol,
+                authority,
+                path,
+            });
+        }
+        let tls = match (secure, &self.authority.tls) {
+            (false, _) => None,
+            (true, Some(config)) => Some(Arc::clone(config)),
+            (true, None) => Some(tls::config(Trust::Roots)?),
+        };
+        let authority = Arc::new(Authority {
+            address: look_up(host, if secure { 443 } else { 80 })?,
+            host: host.to_owned(),
+            tls,
+        });
+        Ok(Target {
+            protocol,
+            authority,
+            path,
+        })
     }
 
-    /// Asks and waits for the first byte of media.
-    pub fn ask_and_wait(&self) -> anyhow::Result<Asked> {
-        let mut asked = self.ask()?;
-        if asked.first_at.is_some() {
-            return Ok(asked);
-        }
-        asked.stream.set_nonblocking(false)?;
-        let (mut head, mut piece) = (Vec::new(), [0; 4096]);
-        let first_at = loop {
-            let bytes = asked.stream.read(&mut piece).context("no answer")?;
-            let now = sys::monotonic_nanos();
-            if bytes == 0 {
-                bail!("closed before the first byte of media");
-            }
-            head.extend_from_slice(&piece[..bytes]);
-            match body_of(&head)? {
-                Some(body) if body < head.len() => break now,
-                _ => {}
-            }
+    /// A GET for this target's path, on a connection that is kept.
+    pub fn request(&self, range: Option<(u64, u64)>) -> Vec<u8> {
+        let (path, host) = (&self.path, &self.authority.host);
+        let range = range.map_or_else(String::new, |(from, bytes)| {
+            format!("Range: bytes={from}-{}\r\n", from + bytes.max(1) - 1)
+        });
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: penstock-benches\r\nAccept: */*\r\n{range}\r\n")
+            .into_bytes()
+    }
+
+    /// The whole URL, without what stands behind it.
+    pub fn url(&self) -> String {
+        let scheme = match self.protocol {
+            Protocol::Http | Protocol::Hls => "http",
+            Protocol::Rtmp => "rtmp",
+            Protocol::Rtsp => "rtsp",
         };
-        asked.stream.set_nonblocking(true)?;
-        asked.first_at = Some(first_at);
-        Ok(asked)
+        let secure = if self.authority.tls.is_some() { "s" } else { "" };
+        format!("{scheme}{secure}://{}{}", self.authority.host, self.path)
+    }
+
+    /// RTMP's application, stream name and `tcUrl`.
+    pub fn application(&self) -> (&str, &str, String) {
+        let (app, name) = self.path[1..].rsplit_once('/').unwrap_or(("", &self.path[1..]));
+        let url = self.url();
+        let tc_url = url.strip_suffix(name).unwrap_or(&url).trim_end_matches('/');
+        (app, name, tc_url.to_owned())
     }
 }
 
-/// Where the body begins behind a response head; nothing while the head is not whole.
-pub fn body_of(answer: &[u8]) -> anyhow::Result<Option<usize>> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        if answer.len() > HEAD_BYTES_MAX {
-            bail!("a response head of more than {HEAD_BYTES_MAX} bytes");
-        }
-        return Ok(None);
+fn dialogue_of(protocol: Protocol, path: &str) -> Protocol {
+    let is_playlist = path.split('?').next().is_some_and(|path| path.ends_with(".m3u8"));
+    match protocol {
+        Protocol::Http | Protocol::Hls if is_playlist => Protocol::Hls,
+        Protocol::Http | Protocol::Hls => Protocol::Http,
+        other => other,
+    }
+}
+
+/// Scheme, authority, and path with its slash.
+fn split(url: &str) -> anyhow::Result<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://").with_context(|| format!("{url} is no URL"))?;
+    let slash = rest.find('/').with_context(|| format!("{url} has no path"))?;
+    let (host, path) = rest.split_at(slash);
+    if url.bytes().any(|byte| byte <= b' ') {
+        bail!("{url:?} has a blank in it");
+    }
+    Ok((scheme, host, path))
+}
+
+/// Where a host's port begins; a colon in brackets belongs to an IPv6 address.
+fn port_of(host: &str) -> Option<usize> {
+    host.rfind(':').filter(|colon| !host[*colon..].contains(']'))
+}
+
+fn look_up(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    let place = match port_of(host) {
+        Some(_) => host.to_owned(),
+        None => format!("{host}:{port}"),
     };
-    let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    if !matches!(line.split(' ').nth(1), Some("200" | "206")) {
-        bail!("answered {line}");
-    }
-    Ok(Some(end + 4))
+    let mut found = place
+        .to_socket_addrs()
+        .with_context(|| format!("{host} has no address"))?;
+    found.next().with_context(|| format!("{host} has no address"))
 }
 
-pub fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream =
-        TcpStream::connect_timeout(&address, ANSWER_WAIT).with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_WAIT))?;
-    stream.set_write_timeout(Some(ANSWER_WAIT))?;
-    Ok(stream)
-}
-
-/// Speaks for `client` until a publisher may send or a player's first media come; the time of that.
-pub fn converse(mut client: Client, stream: &mut TcpStream) -> anyhow::Result<(Client, u64)> {
-    let (mut input, mut piece) = (Vec::new(), [0; 16 * 1024]);
-    loop {
-        while let Some(output) = client.poll_output() {
-            match output {
-                Output::Transmit(bytes) => stream.write_all(bytes).context("the dialogue was not taken")?,
-                Output::Media { .. } | Output::Event(Event::Publishing { .. }) => {
-                    return Ok((client, sys::monotonic_nanos()));
-                }
-                Output::Event(Event::Refused { code, description }) => bail!("refused: {code}: {description}"),
-                Output::Event(_) => {}
-            }
-        }
-        let taken = client.handle_input(0, &input)?;
-        input.drain(..taken);
-        if taken > 0 {
-            continue;
-        }
-        match stream.read(&mut piece) {
-            Ok(0) => bail!("closed in the dialogue"),
-            Ok(bytes) => input.extend_from_slice(&piece[..bytes]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("no answer in the dialogue"),
+fn resolve_path(base: &str, reference: &str) -> String {
+    if reference.starts_with('/') {
+        return reference.to_owned();
+    }
+    let base = base.split('?').next().unwrap_or(base);
+    if reference.starts_with('?') {
+        return format!("{base}{reference}");
+    }
+    let (reference, query) = match reference.find('?') {
+        Some(at) => reference.split_at(at),
+        None => (reference, ""),
+    };
+    let folder = base.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in reference.split('/') {
+        match part {
+            ".." if parts.len() > 1 => drop(parts.pop()),
+            "." | ".." => {}
+            part => parts.push(part),
         }
     }
+    format!("{}{query}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -202,39 +229,55 @@ mod tests {
     #[test]
     fn urls_name_what_is_asked_for() {
         let http = Target::parse("http://127.0.0.1:8080/live.flv?x=1").unwrap();
-        let expected = Target::Http {
-            address: "127.0.0.1:8080".parse().unwrap(),
-            host: "127.0.0.1:8080".into(),
-            path: "/live.flv?x=1".into(),
-        };
-        assert_eq!(http, expected);
+        assert_eq!(http.authority.address, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!((http.protocol, http.path.as_str()), (Protocol::Http, "/live.flv?x=1"));
+        assert!(
+            http.request(None)
+                .starts_with(b"GET /live.flv?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n")
+        );
         let rtmp = Target::parse("rtmp://[::1]/some/app/live").unwrap();
-        let expected = Target::Rtmp {
-            address: "[::1]:1935".parse().unwrap(),
-            app: "some/app".into(),
-            name: "live".into(),
-            tc_url: "rtmp://[::1]/some/app".into(),
-        };
-        assert_eq!(rtmp, expected);
+        assert_eq!(rtmp.authority.address, "[::1]:1935".parse().unwrap());
+        assert_eq!(rtmp.application(), ("some/app", "live", "rtmp://[::1]/some/app".into()));
+        assert_eq!(rtmp.authority.name(), "::1");
+        let hls = Target::parse_trusting("https://127.0.0.1:4433/a/index.m3u8?t=1", Trust::Any).unwrap();
+        assert_eq!(hls.protocol, Protocol::Hls);
+        assert!(hls.authority.tls.is_some());
+        assert_eq!(hls.authority.name(), "127.0.0.1");
+        let rtsp = Target::parse("rtsp://127.0.0.1/live").unwrap();
+        assert_eq!(
+            (rtsp.protocol, rtsp.url()),
+            (Protocol::Rtsp, "rtsp://127.0.0.1/live".into())
+        );
         for bad in [
             "live.flv",
             "http://127.0.0.1",
-            "https://127.0.0.1/x",
+            "udp://127.0.0.1/x",
             "rtmp://127.0.0.1/live",
+            "http://127.0.0.1/a b",
         ] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_body_begins_behind_a_good_head() {
-        let answer = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nFLV";
-        for cut in 0..=answer.len() {
-            let expected = (cut >= 25).then_some(25);
-            assert_eq!(body_of(&answer[..cut]).unwrap(), expected, "{cut}");
+    fn references_are_resolved() {
+        let base = Target::parse("http://127.0.0.1:80/a/b/index.m3u8?x=/y").unwrap();
+        for (reference, path) in [
+            ("seg.ts", "/a/b/seg.ts"),
+            ("../seg.ts?q=../z", "/a/seg.ts?q=../z"),
+            ("/seg.ts", "/seg.ts"),
+            ("./c/d.m3u8", "/a/b/c/d.m3u8"),
+            ("?y=1", "/a/b/index.m3u8?y=1"),
+            ("http://127.0.0.1:80/z", "/z"),
+            ("../../../x", "/x"),
+        ] {
+            let found = base.resolve(reference).unwrap();
+            assert_eq!(found.path, path, "{reference}");
+            assert!(Arc::ptr_eq(&found.authority, &base.authority), "{reference}");
         }
-        assert!(body_of(b"HTTP/1.1 503 Busy\r\n\r\n").is_err());
-        assert!(body_of(b"\r\n\r\n").is_err());
-        assert!(body_of(&vec![b'x'; HEAD_BYTES_MAX + 1]).is_err());
+        let other = base.resolve("http://127.0.0.2/z.ts").unwrap();
+        assert_eq!(other.authority.address, "127.0.0.2:80".parse().unwrap());
+        assert!(!other.authority.is_same(&base.authority));
+        assert!(base.resolve("ftp://127.0.0.2/z").is_err());
     }
 }
