@@ -157,6 +157,12 @@ impl Audience {
         self.sum(|crowd| crowd.tally().playing.load(Ordering::Relaxed))
     }
 
+    /// Tells the bytes of all viewers so far, on any thread.
+    pub fn delivered(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let tallies = [self.drainers.tally_shared(), self.verifiers.tally_shared()];
+        move || tallies.iter().map(|tally| tally.bytes.load(Ordering::Relaxed)).sum()
+    }
+
     pub fn failed(&self) -> u64 {
         self.sum(|crowd| crowd.tally().failed.load(Ordering::Relaxed))
     }

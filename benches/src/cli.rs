@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::load;
 use crate::numbers::{self, Number};
+use crate::page;
 use crate::placement;
 use crate::quantity::{self, Cpus};
 use crate::report::Report;
@@ -20,6 +21,9 @@ struct Arguments {
     /// Also write what was measured as JSON.
     #[arg(long, value_name = "FILE", global = true)]
     json: Option<PathBuf>,
+    /// Also write it as one HTML page with plots.
+    #[arg(long, value_name = "FILE", global = true)]
+    html: Option<PathBuf>,
     /// The penstock to start; by default the one of this build, brought up to date.
     #[arg(long, value_name = "FILE", global = true)]
     server_binary: Option<PathBuf>,
@@ -79,6 +83,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     };
     if let Some(path) = &arguments.json {
         report.write_json(path)?;
+    }
+    if let Some(path) = &arguments.html {
+        page::write(&report, path)?;
     }
     Ok(report)
 }

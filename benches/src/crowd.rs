@@ -146,6 +146,11 @@ impl Crowd {
         &self.tally
     }
 
+    /// The same, for a thread that looks at it.
+    pub fn tally_shared(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
     pub fn added(&self) -> u64 {
         self.added
     }

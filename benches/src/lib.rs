@@ -5,6 +5,7 @@
 //! [`crowd`] and ask a [`target`]: each has a `player` that knows its protocol and `link`s that know its sockets, and some
 //! `verify` what they get. [`proc`] says what it cost, [`report`] tells it. Nothing here is part of the appliance.
 
+pub mod account;
 mod answer;
 pub mod audience;
 pub mod cli;
@@ -13,8 +14,10 @@ pub mod crowd;
 mod link;
 pub mod load;
 pub mod numbers;
+pub mod page;
 mod placement;
 mod player;
+pub mod plot;
 pub mod proc;
 pub mod publish;
 pub mod quantity;
@@ -22,8 +25,10 @@ pub mod report;
 pub mod scene;
 pub mod seats;
 pub mod server;
+pub mod sockets;
 pub mod stamp;
 pub mod sys;
+pub mod syscalls;
 pub mod target;
 pub mod tls;
 mod verify;

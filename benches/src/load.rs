@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::audience::{Audience, Moment};
+use crate::account::{self, Account, Statement};
+use crate::audience::Audience;
 use crate::clip::Clip;
 use crate::proc;
 use crate::publish::Publisher;
 use crate::quantity::{self, Pace, Rate, Verify};
 use crate::report::Report;
-use crate::scene::{Interrupted, Packaging, Stage, clips, pause, report_cost};
+use crate::scene::{Interrupted, Packaging, Stage, clips, pause};
 use crate::seats::{Pattern, Plan};
-use crate::server::{Settings, counter};
+use crate::server::{self, Settings, counter};
 use crate::target::Target;
 use crate::tls::Trust;
 
@@ -118,11 +119,51 @@ enum Subject {
     },
 }
 
-/// What is measured of the server, at the window's two ends.
+/// The measured time: what is known at its begin, and then what was spent.
 #[derive(Debug, Default)]
 struct Window {
-    before: Option<(Moment, BTreeMap<String, u64>)>,
-    after: Option<(Moment, BTreeMap<String, u64>)>,
+    open: Option<Open>,
+    spent: Option<Spent>,
+}
+
+#[derive(Debug)]
+struct Open {
+    account: Account,
+    playing: u64,
+    counted: BTreeMap<String, u64>,
+}
+
+#[derive(Debug)]
+struct Spent {
+    statement: Statement,
+    /// Playing, on average.
+    viewers: f64,
+    /// Counters at the begin; none of another server.
+    counted: BTreeMap<String, u64>,
+    counted_after: BTreeMap<String, u64>,
+}
+
+impl Window {
+    fn open(&mut self, subject: &Subject, audience: &Audience) -> anyhow::Result<()> {
+        self.open = Some(Open {
+            counted: subject.counters()?,
+            playing: audience.playing(),
+            account: Account::open(subject.pid(), audience.delivered())?,
+        });
+        Ok(())
+    }
+
+    /// Nothing, when it was not opened or is closed already.
+    fn close(&mut self, subject: &Subject, audience: &Audience) -> anyhow::Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.spent = Some(Spent {
+            statement: open.account.close()?,
+            viewers: (open.playing + audience.playing()) as f64 / 2.0,
+            counted: open.counted,
+            counted_after: subject.counters()?,
+        });
+        Ok(())
+    }
 }
 
 /// Runs the load. Ctrl-C ends it early, with what was measured so far.
@@ -138,9 +179,7 @@ pub fn run(options: &Options, settings: impl FnOnce() -> anyhow::Result<Settings
         Err(error) if error.is::<Interrupted>() => true,
         Err(error) => return Err(error),
     };
-    if window.after.is_none() && window.before.is_some() {
-        window.after = Some((audience.moment(subject.pid())?, subject.counters()?));
-    }
+    window.close(&subject, &audience)?;
     let mut report = report(options, &mut subject, audience, &window)?;
     if interrupted {
         report.fact("ended early", "by the user: what is above was measured until then");
@@ -169,14 +208,13 @@ fn watch(
         audience.churn(options.churn)?;
     }
     audience.begin_window()?;
-    let before = audience.moment(subject.pid())?;
-    window.before = Some((before, subject.counters()?));
+    window.open(subject, audience)?;
+    let begun = Instant::now();
     if options.joins > 0 {
         audience.join(&targets[0], options.joins, seconds)?;
     }
-    audience.watch(seconds.saturating_sub(before.at.elapsed()), subject.stage())?;
-    window.after = Some((audience.moment(subject.pid())?, subject.counters()?));
-    Ok(())
+    audience.watch(seconds.saturating_sub(begun.elapsed()), subject.stage())?;
+    window.close(subject, audience)
 }
 
 fn prepare(
@@ -235,21 +273,24 @@ fn report(options: &Options, subject: &mut Subject, audience: Audience, window: 
     for (name, text) in proc::machine() {
         report.fact(name, text);
     }
-    let memory = subject.pid().map(proc::memory).transpose()?;
+    if let Some(pid) = subject.pid() {
+        let program = proc::program(pid);
+        let version = match subject.stage() {
+            Some(_) => server::version(program.as_ref()),
+            None => program,
+        };
+        report.fact("server", version);
+        report.fact("server's cores", proc::cores_of(pid)?);
+    }
     let kernel = proc::kernel()?;
     subject.check()?;
     let found = audience.end()?;
     found.report(&mut report);
-    if let (Some((before, counted)), Some((after, counted_after))) = (&window.before, &window.after) {
-        report_cost(&mut report, *before, *after);
-        if !counted.is_empty() {
-            report_counters(&mut report, after.at - before.at, counted, counted_after)?;
+    if let Some(spent) = &window.spent {
+        spent.statement.report(&mut report, spent.viewers);
+        if !spent.counted.is_empty() {
+            report_counters(&mut report, spent)?;
         }
-    }
-    if let Some(memory) = memory {
-        report.figure("anonymous private memory", memory.anonymous as f64 / 1024.0, "KiB");
-        report.figure("PSS", memory.pss as f64 / 1024.0, "KiB");
-        report.figure("  of it shared blocks", memory.pss_shared as f64 / 1024.0, "KiB");
     }
     report.figure(
         "kernel TCP buffers of the machine",
@@ -260,6 +301,10 @@ fn report(options: &Options, subject: &mut Subject, audience: Audience, window: 
         let late = publisher.late_max().as_secs_f64() * 1000.0;
         report.figure("publisher late by at most", late, "ms");
     }
+    if let Some(spent) = &window.spent {
+        spent.statement.plot(&mut report);
+    }
+    account::plot_findings(&mut report, &found);
     if found.first_byte.count() == 0 {
         bail!("no viewer played:\n{}", report.table());
     }
@@ -267,15 +312,10 @@ fn report(options: &Options, subject: &mut Subject, audience: Audience, window: 
 }
 
 /// `sends_full` are sends of which the socket took a part or nothing.
-fn report_counters(
-    report: &mut Report,
-    time: Duration,
-    before: &BTreeMap<String, u64>,
-    after: &BTreeMap<String, u64>,
-) -> anyhow::Result<()> {
+fn report_counters(report: &mut Report, spent: &Spent) -> anyhow::Result<()> {
     for name in COUNTERS {
-        let rise = counter(after, name)?.saturating_sub(counter(before, name)?);
-        report.figure(&format!("counter {name}"), rise as f64 / time.as_secs_f64(), "/s");
+        let rise = counter(&spent.counted_after, name)?.saturating_sub(counter(&spent.counted, name)?);
+        report.figure(&format!("counter {name}"), rise as f64 / spent.statement.seconds, "/s");
     }
     Ok(())
 }

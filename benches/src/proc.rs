@@ -42,6 +42,60 @@ pub fn cpu(pid: u32) -> anyhow::Result<Cpu> {
     parse_stat(&text, sys::ticks_per_second()).with_context(|| format!("/proc/{pid}/stat says {text:?}"))
 }
 
+/// Time that a process's threads have run, seconds, to the nanosecond; of threads that are there now.
+pub fn run_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut nanos = 0;
+    for text in of_threads(pid, "schedstat")? {
+        let ran = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        nanos += ran.with_context(|| format!("a schedstat of {pid} says {text:?}"))?;
+    }
+    Ok(nanos as f64 / 1e9)
+}
+
+/// How often a process's threads were taken off their core although they had more to do.
+pub fn involuntary_switches(pid: u32) -> anyhow::Result<u64> {
+    let mut switches = 0;
+    for text in of_threads(pid, "status")? {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+        let count = line.and_then(|count| count.trim().parse::<u64>().ok());
+        switches += count.with_context(|| format!("a status of {pid} has no switches"))?;
+    }
+    Ok(switches)
+}
+
+/// Threads of a process.
+pub fn threads(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let path = format!("/proc/{pid}/task");
+    let entries = std::fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?;
+    let number = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Ok(entries.filter_map(number).collect())
+}
+
+/// A file of each thread; those that end meanwhile are left out.
+fn of_threads(pid: u32, file: &str) -> anyhow::Result<Vec<String>> {
+    let texts = threads(pid)?
+        .into_iter()
+        .filter_map(|thread| std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/{file}")).ok());
+    let texts: Vec<String> = texts.collect();
+    anyhow::ensure!(!texts.is_empty(), "process {pid} has no thread with a {file}");
+    Ok(texts)
+}
+
+/// The program of a process.
+pub fn program(pid: u32) -> String {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.map_or_else(|_| "unknown".into(), |path| path.display().to_string())
+}
+
+/// Cores that a process may run on, as `0-3,8`.
+pub fn cores_of(pid: u32) -> anyhow::Result<String> {
+    let text = read(format!("/proc/{pid}/status"))?;
+    let cores = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    Ok(cores.context("a status names cores")?.trim().to_owned())
+}
+
 pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     let text = read(format!("/proc/{pid}/smaps_rollup"))?;
     parse_smaps(&text).with_context(|| format!("/proc/{pid}/smaps_rollup says {text:?}"))
@@ -64,8 +118,8 @@ pub fn kernel() -> anyhow::Result<Kernel> {
     })
 }
 
-/// The machine, for a report that somebody else reads: kernel, processor, cores.
-pub fn machine() -> [(&'static str, String); 3] {
+/// The machine, for a report that somebody else reads: kernel, processor, cores, and what is done against its flaws.
+pub fn machine() -> Vec<(&'static str, String)> {
     let kernel = read("/proc/sys/kernel/osrelease").unwrap_or_default();
     let processors = read("/proc/cpuinfo").unwrap_or_default();
     let model = processors
@@ -73,11 +127,32 @@ pub fn machine() -> [(&'static str, String); 3] {
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown", |(_, model)| model.trim());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    [
+    vec![
         ("kernel", kernel.trim().to_owned()),
         ("processor", model.to_owned()),
         ("cores", cores.to_string()),
+        ("mitigations", mitigations()),
     ]
+}
+
+/// What the kernel does about each flaw that the processor has.
+fn mitigations() -> String {
+    let Ok(entries) = std::fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else {
+        return "unknown".into();
+    };
+    let line = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let text = std::fs::read_to_string(entry.path()).ok()?;
+        let text = text.trim();
+        let is_flawed = text != "Not affected";
+        is_flawed.then(|| format!("{}: {text}", entry.file_name().to_string_lossy()))
+    };
+    let mut lines: Vec<String> = entries.filter_map(line).collect();
+    lines.sort();
+    if lines.is_empty() {
+        return "none needed".into();
+    }
+    lines.join("; ")
 }
 
 fn read(path: impl Into<PathBuf>) -> anyhow::Result<String> {
@@ -143,6 +218,24 @@ mod tests {
             assert_eq!(parse_stat(short, 100), None, "{short:?}");
         }
         assert!(cpu(std::process::id()).unwrap().total() >= 0.0);
+    }
+
+    #[test]
+    fn threads_are_summed_to_the_nanosecond() {
+        let own = std::process::id();
+        let (ran, switched) = (run_seconds(own).unwrap(), involuntary_switches(own).unwrap());
+        let busy = std::thread::spawn(move || {
+            // Waits for its own clock: other tests may have both cores.
+            while run_seconds(own).unwrap() < ran + 0.003 {}
+        });
+        busy.join().unwrap();
+        assert!(involuntary_switches(own).unwrap() + 1000 > switched);
+        assert!(threads(own).unwrap().contains(&own));
+        assert!(program(own).contains("penstock_benches"), "{}", program(own));
+        assert!(!cores_of(own).unwrap().is_empty());
+        assert!(run_seconds(0).is_err());
+        let told: Vec<&str> = machine().iter().map(|line| line.0).collect();
+        assert_eq!(told, ["kernel", "processor", "cores", "mitigations"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was measured, as an aligned table and as JSON.
+//! What was measured, as an aligned table, as JSON, and (see [`crate::page`]) as one HTML page with plots.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+
+use crate::plot::Plot;
 
 /// Which side of the bar is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +18,22 @@ pub enum Good {
 
 /// A figure that has to be reached.
 #[derive(Clone, Debug, PartialEq)]
-struct Bar {
+pub(crate) struct Bar {
     value: f64,
     good: Good,
-    met: bool,
+    pub(crate) met: bool,
+}
+
+impl Bar {
+    /// The bar in words: `<= 20 ms`.
+    pub(crate) fn shown(&self, unit: &str) -> String {
+        let sign = if self.good == Good::AtMost { "<=" } else { ">=" };
+        format!("{sign} {} {unit}", shown(self.value)).trim_end().to_owned()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Row {
+pub(crate) enum Row {
     Title(String),
     Fact {
         name: String,
@@ -35,6 +45,7 @@ enum Row {
         unit: &'static str,
         bar: Option<Bar>,
     },
+    Plot(Plot),
 }
 
 /// Rows in the order in which they were told.
@@ -83,6 +94,15 @@ impl Report {
         });
     }
 
+    /// Shown on the page, and in the JSON with all its points.
+    pub fn plot(&mut self, plot: Plot) {
+        self.rows.push(Row::Plot(plot));
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     pub fn append(&mut self, other: Report) {
         self.rows.extend(other.rows);
     }
@@ -99,7 +119,7 @@ impl Report {
     /// For people: names left, figures right, `measured / bar / met or not` where there is one.
     pub fn table(&self) -> String {
         let names = self.rows.iter().map(|row| match row {
-            Row::Title(_) => 0,
+            Row::Title(_) | Row::Plot(_) => 0,
             Row::Fact { name, .. } | Row::Figure { name, .. } => name.chars().count(),
         });
         let width = names.max().unwrap_or(0);
@@ -111,13 +131,13 @@ impl Report {
                 Row::Figure { name, value, unit, bar } => {
                     let line = format!("  {name:width$}  {:>12} {unit:<8}", shown(*value));
                     let bar = bar.as_ref().map_or_else(String::new, |bar| {
-                        let sign = if bar.good == Good::AtMost { "<=" } else { ">=" };
                         let met = if bar.met { "met" } else { "NOT MET" };
-                        format!("  / bar {sign} {} {unit} / {met}", shown(bar.value))
+                        format!("  / bar {} / {met}", bar.shown(unit))
                     });
                     out += (line + &bar).trim_end();
                     out.push('\n');
                 }
+                Row::Plot(_) => {}
             }
         }
         out
@@ -138,6 +158,7 @@ impl Report {
                 });
                 json!({"name": name, "value": value, "unit": unit, "bar": bar})
             }
+            Row::Plot(plot) => plot.json(),
         });
         Value::Array(rows.collect())
     }
@@ -153,6 +174,8 @@ impl Report {
 #[derive(Clone, Debug)]
 pub struct Times(Histogram<u64>);
 
+/// Steps of a curve between a quantile and half way from there to 1.
+const TICKS_PER_HALF: u32 = 8;
 /// An hour: longer than any run's stall.
 const MICROS_MAX: u64 = 3_600_000_000;
 
@@ -189,6 +212,19 @@ impl Times {
         self.0.len()
     }
 
+    /// Quantiles with their times in ms, the lower half coarse, then finer towards the slowest.
+    pub fn curve_millis(&self) -> Vec<(f64, f64)> {
+        let ticks = if self.0.is_empty() { 0 } else { TICKS_PER_HALF };
+        let mut curve: Vec<(f64, f64)> = Vec::new();
+        for value in self.0.iter_quantiles(ticks.max(1)).take_while(|_| ticks > 0) {
+            let point = (value.quantile_iterated_to(), value.value_iterated_to() as f64 / 1000.0);
+            if point.0 < 1.0 {
+                curve.push(point);
+            }
+        }
+        curve
+    }
+
     /// In ms; NaN when nothing was recorded.
     pub fn quantile_millis(&self, quantile: f64) -> f64 {
         if self.0.is_empty() {
@@ -199,9 +235,9 @@ impl Times {
 }
 
 /// Four significant digits at least, no exponent.
-fn shown(value: f64) -> String {
+pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
-        _ if value.is_nan() => "none".into(),
+        _ if value.is_nan() => "not measured".into(),
         _ if value.fract() == 0.0 => format!("{value:.0}"),
         1000.0.. => format!("{value:.0}"),
         100.0.. => format!("{value:.1}"),
@@ -230,7 +266,10 @@ mod tests {
             table.contains("  first byte p99         19.25 ms        / bar <= 20 ms / met\n"),
             "{table}"
         );
-        assert!(table.contains("none ms        / bar <= 40 ms / NOT MET\n"), "{table}");
+        assert!(
+            table.contains("not measured ms        / bar <= 40 ms / NOT MET\n"),
+            "{table}"
+        );
         let json = report.json();
         assert_eq!(json[2]["bar"]["met"], true);
         assert_eq!(json[5]["value"], Value::Null);

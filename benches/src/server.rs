@@ -64,7 +64,12 @@ struct Said {
 impl Server {
     /// With a stream `live` that this host may push to, on free ports of 127.0.0.1.
     pub fn start(settings: &Settings) -> anyhow::Result<Server> {
-        let config = write_config(settings.shards)?;
+        Server::start_with(settings, &serde_json::json!({}))
+    }
+
+    /// With further keys of `config.penstock`.
+    pub fn start_with(settings: &Settings, keys: &serde_json::Value) -> anyhow::Result<Server> {
+        let config = write_config(settings.shards, keys)?;
         let mut command = sys::bound_to_this_thread(&settings.binary);
         command.arg("serve").arg("-c").arg(&config);
         command
@@ -203,7 +208,22 @@ fn listen_to(stream: Box<dyn Read + Send>, board: &Arc<Board>) {
     });
 }
 
-fn write_config(shards: u32) -> anyhow::Result<PathBuf> {
+/// What a server says of itself, on one line.
+pub fn version(binary: &Path) -> String {
+    let said = Command::new(binary).arg("--version").stdin(Stdio::null()).output();
+    let text = said.map_or_else(
+        |error| error.to_string(),
+        |said| String::from_utf8_lossy(&said.stdout).into(),
+    );
+    let words: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    words.join("; ")
+}
+
+fn write_config(shards: u32, keys: &serde_json::Value) -> anyhow::Result<PathBuf> {
+    let mut penstock = serde_json::json!({"shards": shards});
+    for (key, value) in keys.as_object().into_iter().flatten() {
+        penstock[key] = value.clone();
+    }
     let config = serde_json::json!({
         "config": {
             "protocols": [
@@ -211,7 +231,7 @@ fn write_config(shards: u32) -> anyhow::Result<PathBuf> {
                 {"connector": "RTMP", "port": 0, "interface": "127.0.0.1"},
                 {"connector": "FLV"}, {"connector": "HTTPTS"}, {"connector": "MP4"}
             ],
-            "penstock": {"shards": shards}
+            "penstock": penstock
         },
         "streams": {"live": {"source": "push://127.0.0.1"}}
     });
