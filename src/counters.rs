@@ -16,6 +16,7 @@ counters! {
         publishers_refused_rule: Total "publishers", "Publishers refused by the stream's push rule (host or password).";
         publishers_refused_busy: Total "publishers", "Publishers refused because the stream has one.";
         publishers_refused_name: Total "publishers", "Publishers refused because the name is not a legal stream name.";
+        publishers_refused_memory: Total "publishers", "Publishers of new streams refused because the memory budget is used up: raise memory_bytes.";
         publishers_replaced: Total "publishers", "Publishers ended because another took over.";
         publishers_moved: Total "publishers", "Publishers moved to their stream's home shard.";
         names_sanitised: Total "names", "Stream names asked for with characters that names do not have: they were left out.";
@@ -32,6 +33,8 @@ counters! {
         frame_bytes_in: Total "bytes", "Payload of frames taken into rings.";
         frames_muxed: Total "frames", "Frames given to muxers: zero while nobody watches.";
         records_out: Total "records", "Records appended to feeds.";
+        streams_shortened: Gauge "streams", "Streams that keep less than DVR asks because memory is short: the first that is given up.";
+        rings_shrunk: Total "GOPs", "GOPs that streams' windows gave up early because memory was short: raise memory_bytes.";
         frames_dropped_memory: Total "frames", "Frames dropped because the memory budget was used up: raise memory_bytes.";
         frames_dropped_size: Total "frames", "Frames dropped because they, or the GOP they belong to, are larger than a ring keeps.";
         frames_dropped_undecodable: Total "frames", "Frames dropped because one before them in their GOP was dropped.";
@@ -164,6 +167,7 @@ mod tests {
             "streams",
             "feeds",
             "viewers",
+            "streams_shortened",
             "memory_blocks",
             "memory_blocks_used",
         ];

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use penstock_shard::mesh::ShardId;
 
+use crate::app::Shortage;
 use crate::config::SecondPublisher;
 use crate::limits;
 use crate::messages::ClaimId;
@@ -20,28 +21,34 @@ pub fn arbiter_of(name: &StreamName, shards: usize) -> ShardId {
     ShardId((hasher.finish() % shards as u64) as u16)
 }
 
-/// How many streams have their home on each shard: what placement follows. Shared by all arbiters; a recent value is
-/// good enough.
+/// How many streams have their home on each shard, which placement follows, and how short of memory they are. Shared by
+/// all shards; a recent value is good enough.
 #[derive(Debug)]
-pub struct Homes(Vec<AtomicU32>);
+pub struct Homes {
+    streams: Vec<AtomicU32>,
+    pub shortage: Shortage,
+}
 
 impl Homes {
     pub fn new(shards: usize) -> Arc<Homes> {
-        Arc::new(Homes((0..shards).map(|_| AtomicU32::new(0)).collect()))
+        Arc::new(Homes {
+            streams: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            shortage: Shortage::new(shards),
+        })
     }
 
     /// The shard with the fewest streams, `preferred` among equals; counts the new one.
     fn place(&self, preferred: ShardId) -> ShardId {
-        let load = |shard: usize| (self.0[shard].load(Ordering::Relaxed), shard != preferred.index());
-        let shard = (0..self.0.len())
+        let load = |shard: usize| (self.streams[shard].load(Ordering::Relaxed), shard != preferred.index());
+        let shard = (0..self.streams.len())
             .min_by_key(|shard| load(*shard))
             .unwrap_or(preferred.index());
-        self.0[shard].fetch_add(1, Ordering::Relaxed);
+        self.streams[shard].fetch_add(1, Ordering::Relaxed);
         ShardId(shard as u16)
     }
 
     fn leave(&self, shard: ShardId) {
-        self.0[shard.index()].fetch_sub(1, Ordering::Relaxed);
+        self.streams[shard.index()].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +127,7 @@ impl Directory {
         if self.entries.contains_key(name) {
             return Grant::Busy;
         }
-        self.homes.0[home.index()].fetch_add(1, Ordering::Relaxed);
+        self.homes.streams[home.index()].fetch_add(1, Ordering::Relaxed);
         self.entries.insert(
             name.clone(),
             Entry {
@@ -214,7 +221,7 @@ mod tests {
         assert_eq!(directory.home(&a), None);
         let counts: Vec<_> = directory
             .homes
-            .0
+            .streams
             .iter()
             .map(|count| count.load(Ordering::Relaxed))
             .collect();

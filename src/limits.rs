@@ -65,6 +65,30 @@ pub const START_HOLD_UNANNOUNCED_MICROS: i64 = 500_000;
 pub const START_HOLD_BYTES: usize = 10 * 1024 * 1024;
 const _: () = assert!(START_HOLD_UNANNOUNCED_MICROS <= START_HOLD_MICROS);
 
+/// Windows are shortened while less than this part of the memory budget is free (`app/shortage.rs`): a publisher of 40 Mb/s
+/// fills an eighth of the smallest budget in 0.4 s, in which every shard has long been asked.
+pub const MEMORY_SHORT_PART: u64 = 8;
+/// And until so much is: a thirty-second more, so that a scan of all streams makes room for many frames.
+pub const MEMORY_ENOUGH_PARTS: u64 = 5;
+pub const MEMORY_ENOUGH_OF: u64 = 32;
+/// New streams are refused while less than this part is free, whatever has been shortened; what is left is for those on
+/// air, whose next GOP may be larger than their last.
+pub const MEMORY_REFUSE_PART: u64 = 16;
+/// The shortage is over when this part is free.
+pub const MEMORY_PLENTY_PART: u64 = 4;
+const _: () = assert!(
+    MEMORY_PLENTY_PART * MEMORY_ENOUGH_PARTS < MEMORY_ENOUGH_OF
+        && MEMORY_ENOUGH_OF < MEMORY_ENOUGH_PARTS * MEMORY_SHORT_PART
+        && MEMORY_SHORT_PART < MEMORY_REFUSE_PART,
+    "each step is taken before the next one, and taken back later than it is taken"
+);
+/// Blocks that a stream takes to begin with: its ring's root, packets, index, segments and codec data.
+pub const STREAM_BLOCKS: u64 = 5;
+/// Copies of a frame that room is kept for: the ring's, and those of a packaging or two.
+pub const MEMORY_COPIES: u64 = 3;
+/// How often a shard says what its largest window is while memory is not plenty: shards that are short of it ask each other.
+pub const WINDOWS_PUBLISHED_MICROS: u64 = 50_000;
+
 /// Memory of one stream's ring beyond which the window is shortened, whatever `DVR` asks.
 pub const RING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 

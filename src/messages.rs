@@ -92,6 +92,8 @@ pub enum Message<K: Kernel = Uring> {
         feed: Arc<Feed>,
         from: ShardId,
     },
+    /// Memory is short, and this shard's windows are the largest.
+    ShortenWindows,
     /// To the home: no viewer of `from` is left. The feed itself is named, since a newer one of the same packaging may
     /// be watched by then.
     Unwatch {

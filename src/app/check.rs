@@ -24,6 +24,8 @@ impl<K: Kernel> App<K> {
         let feeds: usize = self.streams.iter().map(|stream| stream.feeds.len()).sum();
         assert_eq!(self.counters.feeds.value(), feeds as u64, "feeds counted and made");
         assert_eq!(self.counters.streams.value(), self.streams.len() as u64);
+        let shortened = self.streams.iter().filter(|stream| stream.is_shortened()).count();
+        assert_eq!(self.counters.streams_shortened.value(), shortened as u64);
         for stream in self.streams.iter() {
             let conn = stream.publisher.as_ref().and_then(|publisher| publisher.conn);
             assert!(

@@ -141,7 +141,7 @@ impl<K: Kernel> App<K> {
             }
             // 32-bit stream time wraps, as a publisher's does.
             let timestamp = (u64::from(timed.millis) + clip.rounds * clip.round_millis) as u32;
-            self.push_media(now, clip.place, timed.kind, timestamp, &timed.body);
+            self.push_media(core, clip.place, timed.kind, timestamp, &timed.body);
             clip.next += 1;
         }
         self.flush_stream(core, clip.place);

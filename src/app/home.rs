@@ -58,6 +58,12 @@ impl Streams {
         self.places.iter().flatten()
     }
 
+    /// Bytes and place of every window that can be shortened.
+    pub fn windows(&mut self) -> impl Iterator<Item = (u64, usize)> {
+        let streams = self.places.iter_mut().enumerate();
+        streams.filter_map(|(place, stream)| Some((stream.as_mut()?.window_bytes()?, place)))
+    }
+
     /// # Panics
     /// When names and places disagree, or a stream contradicts itself.
     pub fn check_invariants(&self) {
@@ -82,7 +88,16 @@ impl Streams {
 }
 
 impl<K: Kernel> App<K> {
-    pub(super) fn push_media(&mut self, now: u64, place: usize, kind: MessageKind, timestamp: u32, body: &[u8]) {
+    pub(super) fn push_media(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        place: usize,
+        kind: MessageKind,
+        timestamp: u32,
+        body: &[u8],
+    ) {
+        self.look_at_memory(core, body.len());
+        let now = core.now();
         if let Some(stream) = self.streams.at_mut(place) {
             stream.push(now, kind, timestamp, body, &self.counters);
         }
@@ -243,11 +258,12 @@ impl<K: Kernel> App<K> {
         };
         stream.finish(&self.counters);
         self.flush_stream(core, place);
-        let Some(stream) = self.streams.remove(place) else {
+        let Some(mut stream) = self.streams.remove(place) else {
             return;
         };
         info!(stream = stream.name.as_str(), "stream ended");
         self.counters.streams.sub(1);
+        stream.forget_shortened(&self.counters);
         self.counters.feeds.sub(stream.feeds.len() as u64);
         for open in stream.opens {
             let Open {

@@ -122,9 +122,10 @@ impl<K: Kernel> App<K> {
 
     /// Viewers get what was whole, and no last words; those who wait are told that nothing is there.
     fn take_away(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
-        let Some(stream) = self.streams.remove(place) else {
+        let Some(mut stream) = self.streams.remove(place) else {
             return;
         };
+        stream.forget_shortened(&self.counters);
         info!(stream = stream.name.as_str(), "stream ended by a defect of penstock");
         self.counters.streams.sub(1);
         self.counters.streams_discarded.add(1);

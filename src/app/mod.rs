@@ -16,6 +16,7 @@ mod outbox;
 mod placement;
 mod publishers;
 mod rtmp;
+mod shortage;
 mod viewers;
 
 use std::cell::Cell;
@@ -40,6 +41,7 @@ pub use addresses::Addresses;
 use home::Streams;
 use isolation::guarded;
 use outbox::Outbox;
+pub use shortage::Shortage;
 use viewers::Watches;
 
 /// What a listening socket is for.
@@ -57,6 +59,7 @@ pub struct App<K: Kernel = Uring> {
     hosts: Arc<Hosts>,
     counters: Arc<AppCounters>,
     directory: Directory,
+    homes: Arc<Homes>,
     peers: Peers,
     watches: Watches,
     streams: Streams,
@@ -67,6 +70,8 @@ pub struct App<K: Kernel = Uring> {
     addresses: Arc<Addresses>,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
+    /// When the largest window of this shard was last told to the others (µs).
+    windows_published_at: u64,
     /// When a name that was sanitised is logged again (µs).
     names_logged_from: Cell<u64>,
     stopping: bool,
@@ -165,7 +170,8 @@ impl<K: Kernel> App<K> {
             hosts: Arc::new(config.hosts.clone()),
             config,
             counters,
-            directory: Directory::new(homes),
+            directory: Directory::new(homes.clone()),
+            homes,
             peers: Peers::default(),
             watches: Watches::default(),
             streams: Streams::default(),
@@ -175,6 +181,7 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             input_bytes: 0,
+            windows_published_at: 0,
             names_logged_from: Cell::new(0),
             stopping: false,
         }
@@ -393,6 +400,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             }
             Message::Watch { name, feed, from } => self.watched_from(&name, &feed, from),
             Message::Unwatch { name, feed, from } => self.unwatched(core, &name, &feed, from),
+            Message::ShortenWindows => self.asked_to_shorten(core),
             Message::Hosts(hosts) => self.hosts = hosts,
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),

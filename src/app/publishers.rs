@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::rtmp::{Role, RtmpPeer, play_name};
 use super::{App, Peer, Session, guarded};
 use crate::config::{SecondPublisher, Source};
+use crate::counters::AppCounters;
 use crate::directory::{Grant, arbiter_of};
 use crate::messages::{ClaimId, Message, Moved, NameTaken};
 use crate::names::{StreamName, percent_decoded};
@@ -363,9 +364,17 @@ impl<K: Kernel> App<K> {
             .configured(name)
             .cloned()
             .ok_or_else(|| format!("no stream {} is configured", name.base()))?;
+        const NO_MEMORY: &str = "the server has no memory for another stream: raise memory_bytes or --memory";
+        let no_memory = |counters: &AppCounters| {
+            counters.publishers_refused_memory.add(1);
+            NO_MEMORY.to_owned()
+        };
+        if !self.has_room_for_a_stream(core) {
+            return Err(no_memory(&self.counters));
+        }
         let lag_max_micros = u64::from(self.config.machine.lag_max_millis) * 1000;
         let stream = Stream::create(name.clone(), settings, lag_max_micros, publisher, core.pool())
-            .map_err(|_| "the memory budget is used up: raise memory_bytes".to_owned())?;
+            .map_err(|_| no_memory(&self.counters))?;
         self.counters.streams.add(1);
         self.keep_time(core);
         Ok(self.streams.insert(stream))

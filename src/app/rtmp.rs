@@ -209,7 +209,7 @@ impl<K: Kernel> App<K> {
                     kind, timestamp, body, ..
                 }) => {
                     if let Role::Publishing { place, .. } = peer.role {
-                        self.push_media(core.now(), place, kind, timestamp, body);
+                        self.push_media(core, place, kind, timestamp, body);
                     }
                     None
                 }

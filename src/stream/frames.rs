@@ -151,7 +151,7 @@ impl Stream {
     }
 
     /// Sets that no frame in the ring needs go, oldest first.
-    fn forget_track_sets(&mut self) {
+    pub(super) fn forget_track_sets(&mut self) {
         let tail = self.reader.tail_sequence();
         while self.track_sets.len() > 1
             && (self.track_sets[1].0 <= tail || self.track_sets.len() > limits::TRACK_SETS_MAX)
@@ -189,7 +189,7 @@ impl Stream {
     }
 
     /// Once a second: where media time stands against wall time.
-    pub(super) fn observe_clock(&mut self, now: u64) {
+    pub(super) fn observe_clock(&mut self, now: u64, counters: &AppCounters) {
         if now < self.clock_observed_at + 1_000_000 || !matches!(self.phase, Phase::Running) {
             return;
         }
@@ -200,6 +200,7 @@ impl Stream {
             .and_then(|newest| self.reader.entry(newest).ok());
         if let Some(entry) = newest {
             self.clock_observed_at = now;
+            self.observe_window(counters);
             self.ring
                 .observe_clock(entry.dts_micros, clock::wall_micros(), CLOCK_ARRIVAL);
         }

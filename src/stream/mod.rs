@@ -11,6 +11,7 @@ mod held;
 mod packaged;
 mod presence;
 mod timeline;
+mod window;
 
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub struct Stream {
     payload: Vec<u8>,
     /// Tracks that lost a frame: what follows up to their next keyframe cannot be decoded.
     awaiting_key: Vec<u32>,
+    /// Its window is shorter than `DVR` asks, for want of memory.
+    is_shortened: bool,
 }
 
 /// Who publishes.
@@ -137,6 +140,7 @@ impl Stream {
             clock_observed_at: 0,
             payload: Vec::new(),
             awaiting_key: Vec::new(),
+            is_shortened: false,
         })
     }
 
@@ -211,7 +215,7 @@ impl Stream {
         }
         publisher.demux = demux;
         self.publisher = Some(publisher);
-        self.observe_clock(now);
+        self.observe_clock(now, counters);
     }
 
     fn take_frame(&mut self, frame: &Frame<'_>, counters: &AppCounters) {

@@ -287,6 +287,24 @@ impl Writer {
         }
     }
 
+    /// Whether its oldest GOP can be given up with a complete one left behind it, and the running one.
+    pub fn has_spare_gop(&mut self) -> bool {
+        let next = self.tail_next();
+        next.zip(self.newest_key).is_some_and(|(next, newest)| next < newest)
+    }
+
+    /// Bytes of the packets that it keeps.
+    pub fn packet_bytes(&self) -> u64 {
+        self.packets.head() - self.tail_position
+    }
+
+    /// Whether it keeps as much as its window asks, or about as much as it may.
+    pub fn is_whole(&self) -> bool {
+        let oldest = (self.tail < self.sequence).then(|| self.entry(self.tail).dts_micros);
+        oldest.is_some_and(|oldest| self.newest_micros.abs_diff(oldest) >= self.config.window_micros)
+            || self.packet_bytes() * 2 >= self.config.bytes_max
+    }
+
     /// Drops every frame. Sequences, segment numbers, clock and the tracks' newest generations go on.
     pub fn clear(&mut self) {
         if self.tail < self.sequence {
