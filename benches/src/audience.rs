@@ -167,6 +167,11 @@ impl Audience {
         self.sum(|crowd| crowd.tally().failed.load(Ordering::Relaxed))
     }
 
+    /// Viewers that have left, failed, or seen the stream's end.
+    pub fn over(&self) -> u64 {
+        self.sum(|crowd| crowd.tally().over.load(Ordering::Relaxed))
+    }
+
     pub fn end(self) -> anyhow::Result<Findings> {
         self.progress.clear();
         let drained = self.drainers.end()?;
@@ -245,8 +250,14 @@ fn findings(drained: Outcome, verified: Outcome) -> Findings {
 }
 
 impl Findings {
-    pub fn problems(&self) -> u64 {
-        self.heard.problems
+    /// What was wrong in the containers of those who verify.
+    pub fn problems(&self) -> (u64, &[String]) {
+        (self.heard.problems, &self.heard.texts)
+    }
+
+    /// Pictures that those have seen, and how often one did not follow the one before.
+    pub fn pictures(&self) -> (u64, u64) {
+        (self.heard.pictures, self.heard.breaks)
     }
 
     pub fn report(&self, report: &mut Report) {

@@ -52,6 +52,8 @@ pub struct Tally {
     pub asked: AtomicU64,
     pub playing: AtomicU64,
     pub failed: AtomicU64,
+    /// Those that have left, failed, or seen the stream's end.
+    pub over: AtomicU64,
     /// Those of a row that are not answered yet, and those to come.
     pub row_left: AtomicU64,
 }

@@ -1,12 +1,14 @@
 //! `numbers`: does penstock reach the figures that were promised? Each beside its bar.
 
+pub mod scale;
+
 use std::time::Duration;
 
 use anyhow::bail;
 
 use crate::proc::{self, Kernel, Memory};
 use crate::report::{Good, Report};
-use crate::scene::{Audience, Findings, Packaging, Stage, pause, report_cost};
+use crate::scene::{Audience, Findings, Interrupted, Packaging, Stage, pause, report_cost};
 use crate::server::{Settings, counter};
 
 /// The canonical clip, kb/s.
@@ -28,6 +30,18 @@ pub enum Number {
     Memory,
     /// A published stream that nobody watches.
     Idle,
+    /// 1,000 joins in one second beside 500 who watch.
+    Joins,
+    /// 5,000 viewers beside what 500 cost each.
+    Crowd,
+    /// 10,000 viewers for a minute, and their memory.
+    TenThousand,
+    /// Stopped readers beside others.
+    Slow,
+    /// 200 streams beside one with as many viewers.
+    Streams,
+    /// Publisher to viewer with 100 and 1,000 viewers.
+    LoadedLatency,
     All,
 }
 
@@ -47,16 +61,29 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         settings.shards.to_string()
     };
     report.fact("shards", shards);
-    let scenes: [(Number, Scene); 5] = [
+    let scenes: [(Number, Scene); 11] = [
         (Number::Join, join),
         (Number::Latency, latency),
         (Number::Thousand, thousand),
         (Number::Memory, memory),
         (Number::Idle, idle),
+        (Number::Joins, scale::joins),
+        (Number::Crowd, scale::crowd),
+        (Number::TenThousand, scale::ten_thousand),
+        (Number::Slow, scale::slow),
+        (Number::Streams, scale::streams),
+        (Number::LoadedLatency, scale::latency),
     ];
     for (one, scene) in scenes {
         if number == one || number == Number::All {
-            report.append(scene(settings)?);
+            match scene(settings) {
+                Ok(of_scene) => report.append(of_scene),
+                Err(error) if error.is::<Interrupted>() => {
+                    report.fact("ended early", "by the user: what is above was measured until then");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(report)

@@ -171,11 +171,17 @@ impl Report {
 
 /// Times, to three digits. Of a type of its own because hdrhistogram's auto-resizing histogram clamps what is recorded
 /// by `saturating_record` to the range it has *so far*: half a second became 2 µs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Times(Histogram<u64>);
 
 /// Steps of a curve between a quantile and half way from there to 1.
 const TICKS_PER_HALF: u32 = 8;
+impl std::fmt::Debug for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Times({} up to {} µs)", self.0.len(), self.0.max())
+    }
+}
+
 /// An hour: longer than any run's stall.
 const MICROS_MAX: u64 = 3_600_000_000;
 

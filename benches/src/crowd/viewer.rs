@@ -358,6 +358,7 @@ impl Viewer {
         if self.is_playing() {
             room.tally.playing.fetch_sub(1, Ordering::Relaxed);
         }
+        room.tally.over.fetch_add(1, Ordering::Relaxed);
         self.is_over = true;
         self.links = Default::default();
         if let Player::Hls(player) = &self.player {

@@ -136,3 +136,118 @@ fn say(control: Control, out: &mut Vec<u8>) {
     };
     write_message(message, CHUNK_BYTES, &body, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use penstock_proto::rtmp::session::{Event as Request, Session};
+    use penstock_proto::rtmp::wire::message;
+
+    use super::*;
+    use crate::player::Ask;
+    use crate::verify::{Ear, Heard};
+
+    /// A server and a viewer of it, with time that passes when it is told to.
+    struct Pair {
+        session: Session,
+        player: Rtmp,
+        ear: Option<Ear>,
+        media: bool,
+        from_player: Vec<u8>,
+    }
+
+    impl Pair {
+        fn new(ear: Option<Ear>) -> Pair {
+            let target = Target::parse("rtmp://127.0.0.1:1/app/live").unwrap();
+            let mut pair = Pair {
+                session: Session::new(0, 1),
+                player: Rtmp::new(&target),
+                ear,
+                media: false,
+                from_player: Vec::new(),
+            };
+            pair.turn(|player, turn| {
+                player.start(turn);
+                Ok(())
+            });
+            pair
+        }
+
+        fn turn(&mut self, act: impl FnOnce(&mut Rtmp, &mut Turn<'_>) -> anyhow::Result<()>) {
+            let mut asks: Vec<Ask> = Vec::new();
+            let mut turn = Turn {
+                now: 0,
+                asks: &mut asks,
+                ear: self.ear.as_mut(),
+                media: false,
+                underrun: 0,
+                ended: false,
+            };
+            act(&mut self.player, &mut turn).unwrap();
+            self.media |= turn.media;
+            asks.iter()
+                .for_each(|ask| self.from_player.extend_from_slice(&ask.bytes));
+        }
+
+        /// Carries what both have to say until neither says more; the player's bytes.
+        fn settle(&mut self, now_ms: u64) -> usize {
+            let mut said = 0;
+            loop {
+                let mut wire = Vec::new();
+                while let Some(output) = self.session.poll_output() {
+                    match output {
+                        Output::Transmit(bytes) => wire.extend_from_slice(bytes),
+                        Output::Event(Request::PlayRequested { .. }) => self.session.accept_play(),
+                        _ => {}
+                    }
+                }
+                for piece in wire.chunks(700) {
+                    self.turn(|player, turn| player.take(piece, turn));
+                }
+                let taken = self.session.handle_input(now_ms, &self.from_player).unwrap();
+                said += taken;
+                self.from_player.drain(..taken);
+                if wire.is_empty() && taken == 0 {
+                    return said;
+                }
+            }
+        }
+
+        fn media(&mut self, bytes: usize) {
+            let mut wire = Vec::new();
+            for _ in 0..bytes.div_ceil(100) {
+                let message = Message {
+                    csid: 6,
+                    kind: message::VIDEO,
+                    timestamp: 0,
+                    message_stream: 1,
+                };
+                write_message(message, CHUNK_BYTES, &[0x27; 100], &mut wire);
+            }
+            self.turn(|player, turn| player.take(&wire, turn));
+        }
+    }
+
+    #[test]
+    fn a_viewer_stays_for_longer_than_a_silent_one_may() {
+        let heard: Arc<Mutex<Heard>> = Arc::default();
+        for ear in [None, Some(Ear::new(0, &heard))] {
+            let mut pair = Pair::new(ear);
+            pair.settle(0);
+            assert!(!pair.media);
+            pair.media(100);
+            assert!(pair.media);
+            let mut pongs = 0;
+            for second in 0..600 {
+                pair.session.handle_timeout(second * 1000).unwrap();
+                pongs += usize::from(pair.settle(second * 1000) > 0);
+            }
+            assert!(!pair.session.is_closed());
+            assert!((15..=20).contains(&pongs), "a pong for each ping: {pongs}");
+            // And says how much has come.
+            pair.media(3_000_000);
+            assert!(pair.settle(600_000) > 0);
+        }
+    }
+}

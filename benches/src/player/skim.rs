@@ -131,8 +131,50 @@ impl Skim {
 
     /// Whether a chunk's header was whole; its payload is then at work.
     fn begin(&mut self) -> anyhow::Result<bool> {
+        let Some(header) = self.parse() else { return Ok(false) };
+        let Header {
+            id,
+            format,
+            extended,
+            bytes,
+            ..
+        } = header;
+        let at = match header.known {
+            Some(at) => at,
+            None if format > 1 => bail!("chunk stream {id} begins with format {format}"),
+            None if self.streams.len() == STREAMS_MAX => bail!("more than {STREAMS_MAX} chunk streams"),
+            None => {
+                self.streams.push(Stream {
+                    id,
+                    length: 0,
+                    kind: 0,
+                    left: 0,
+                    extended,
+                });
+                self.streams.len() - 1
+            }
+        };
+        let stream = &mut self.streams[at];
+        if let Some((length, kind)) = header.message {
+            (stream.length, stream.kind) = (length, kind);
+        }
+        if format < 3 || stream.left == 0 {
+            stream.left = stream.length;
+        }
+        if format < 3 {
+            stream.extended = extended;
+        }
+        let payload = stream.left.min(self.chunk_bytes);
+        self.chunk = (payload > 0).then_some((at, payload));
+        self.header.copy_within(bytes.., 0);
+        self.header_bytes -= bytes;
+        Ok(true)
+    }
+
+    /// The header, when it is whole.
+    fn parse(&self) -> Option<Header> {
         let bytes = &self.header[..self.header_bytes];
-        let Some(first) = bytes.first() else { return Ok(false) };
+        let first = bytes.first()?;
         let basic = match first & 0x3f {
             0 => 2,
             1 => 3,
@@ -141,7 +183,7 @@ impl Skim {
         let format = first >> 6;
         let fixed = basic + [11, 7, 3, 0][usize::from(format)];
         if bytes.len() < fixed {
-            return Ok(false);
+            return None;
         }
         let id = match basic {
             1 => u32::from(first & 0x3f),
@@ -149,17 +191,11 @@ impl Skim {
             _ => 64 + u32::from(bytes[1]) + (u32::from(bytes[2]) << 8),
         };
         let known = self.streams.iter().position(|stream| stream.id == id);
-        let word = |at: usize| {
-            bytes
-                .get(at..at + 4)
-                .map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
-        };
         let three = |at: usize| u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]]);
-        let mut end = fixed;
-        let mut extended = None;
+        let (mut end, mut extended) = (fixed, None);
         if format < 3 && three(basic) == EXTENDED {
-            let Some(stamp) = word(fixed) else { return Ok(false) };
-            extended = Some(stamp);
+            let stamp = bytes[fixed..].first_chunk::<4>()?;
+            extended = Some(u32::from_be_bytes(*stamp));
             end += 4;
         }
         if format == 3
@@ -168,44 +204,30 @@ impl Skim {
             // Some repeat it before every chunk, some never: it is there if it is the same.
             let have = &bytes[fixed..];
             if stamp.to_be_bytes().starts_with(&have[..have.len().min(4)]) {
-                if have.len() < 4 {
-                    return Ok(false);
-                }
+                have.first_chunk::<4>()?;
                 end += 4;
             }
         }
-        let (length, kind) = match format {
-            0 | 1 => (three(basic + 3), bytes[basic + 6]),
-            _ => known.map_or((0, 0), |at| (self.streams[at].length, self.streams[at].kind)),
-        };
-        let at = match known {
-            Some(at) => at,
-            None if format > 1 => bail!("chunk stream {id} begins with format {format}"),
-            None if self.streams.len() == STREAMS_MAX => bail!("more than {STREAMS_MAX} chunk streams"),
-            None => {
-                self.streams.push(Stream {
-                    id,
-                    length,
-                    kind,
-                    left: 0,
-                    extended,
-                });
-                self.streams.len() - 1
-            }
-        };
-        let stream = &mut self.streams[at];
-        if format < 3 || stream.left == 0 {
-            (stream.length, stream.kind, stream.left) = (length, kind, length);
-        }
-        if format < 3 {
-            stream.extended = extended;
-        }
-        let payload = stream.left.min(self.chunk_bytes);
-        self.chunk = (payload > 0).then_some((at, payload));
-        self.header.copy_within(end.., 0);
-        self.header_bytes -= end;
-        Ok(true)
+        Some(Header {
+            id,
+            format,
+            known,
+            extended,
+            message: (format <= 1).then(|| (three(basic + 3), bytes[basic + 6])),
+            bytes: end,
+        })
     }
+}
+
+struct Header {
+    id: u32,
+    format: u8,
+    /// Place of its stream.
+    known: Option<usize>,
+    extended: Option<u32>,
+    /// Length and kind, where it says them.
+    message: Option<(u32, u8)>,
+    bytes: usize,
 }
 
 #[cfg(test)]
