@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::floor;
 use crate::load;
 use crate::numbers::{self, Number};
 use crate::page;
 use crate::placement;
+use crate::proc;
 use crate::quantity::{self, Cpus};
 use crate::report::Report;
 use crate::server::{self, Settings};
@@ -49,6 +51,10 @@ enum Command {
         #[arg(value_enum)]
         number: Number,
     },
+    /// Compare penstock's CPU per GB with the least that epoll can do, or with another server's.
+    Floor(floor::Options),
+    #[command(hide = true)]
+    FloorServer(floor::ChildOptions),
 }
 
 /// Runs the command line. The process fails when nothing could be measured, not when a bar is missed.
@@ -79,6 +85,22 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     };
     let report = match &arguments.command {
         Command::Load(options) => load::run(options, settings)?,
+        Command::Floor(options) => {
+            let mut report = Report::new();
+            report.title("machine");
+            for (name, text) in proc::machine() {
+                report.fact(name, text);
+            }
+            let settings = settings()?;
+            report.fact("server", server::version(&settings.binary));
+            let title = format!("floor: {} viewers of {} kb/s", options.viewers, options.bitrate);
+            report.append(floor::run(options, &settings, &title, None)?);
+            report
+        }
+        Command::FloorServer(options) => {
+            floor::serve(options)?;
+            return Ok(Report::new());
+        }
         Command::Numbers { number } => numbers::run(*number, &settings()?)?,
     };
     if let Some(path) = &arguments.json {

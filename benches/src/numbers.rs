@@ -1,5 +1,6 @@
 //! `numbers`: does penstock reach the figures that were promised? Each beside its bar.
 
+mod ratios;
 pub mod scale;
 
 use std::time::Duration;
@@ -42,6 +43,12 @@ pub enum Number {
     Streams,
     /// Publisher to viewer with 100 and 1,000 viewers.
     LoadedLatency,
+    /// 1,000 FLV viewers against the floor: CPU per GB.
+    FloorFlv,
+    /// 1,000 RTMP viewers against the floor.
+    FloorRtmp,
+    /// 1,000 RTMP viewers, three sends a viewer-second, against the floor.
+    FloorMerged,
     All,
 }
 
@@ -61,7 +68,7 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         settings.shards.to_string()
     };
     report.fact("shards", shards);
-    let scenes: [(Number, Scene); 11] = [
+    let scenes: [(Number, Scene); 14] = [
         (Number::Join, join),
         (Number::Latency, latency),
         (Number::Thousand, thousand),
@@ -73,6 +80,9 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         (Number::Slow, scale::slow),
         (Number::Streams, scale::streams),
         (Number::LoadedLatency, scale::latency),
+        (Number::FloorFlv, ratios::flv),
+        (Number::FloorRtmp, ratios::rtmp),
+        (Number::FloorMerged, ratios::merged),
     ];
     for (one, scene) in scenes {
         if number == one || number == Number::All {

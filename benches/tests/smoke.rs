@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::Parser;
+use penstock_benches::floor;
 use penstock_benches::load::{self, Options};
 use penstock_benches::numbers::watched;
+use penstock_benches::page;
 use penstock_benches::report::Report;
 use penstock_benches::scene::{Packaging, Stage};
 use penstock_benches::server::{self, Settings};
@@ -62,6 +64,53 @@ fn a_small_load_is_measured() {
     // 20 to 25 viewers of 600 kb/s, within what the start burst of those who join adds.
     let delivered = value(&report, "delivered");
     assert!((0.008..0.03).contains(&delivered), "{delivered} Gb/s");
+}
+
+#[derive(Parser)]
+struct FloorLine {
+    #[command(flatten)]
+    options: floor::Options,
+}
+
+#[test]
+fn a_pair_is_measured_and_the_floor_makes_the_sends_that_penstock_made() {
+    let line = "floor --viewers 20 --pairs 1 --seconds 1 --ramp 0 --settle 1 --bitrate 600";
+    for (more, sends) in [("--call send", None), ("--call sendfile --every 50", Some(20.0))] {
+        let options = FloorLine::parse_from(format!("{line} {more}").split(' ')).options;
+        let report = floor::run(&options, &settings().unwrap(), "floor", None).unwrap();
+        let table = report.table();
+        assert_eq!(value(&report, "viewers failed or stalled"), 0.0, "{table}");
+        assert!(value(&report, "pair 1: ratio") > 0.0, "{table}");
+        // Of the last pair, whose floor comes second.
+        let of_both = |name: &str| -> Vec<f64> {
+            let json = report.json();
+            let rows = json.as_array().unwrap().iter().filter(|row| row["name"] == name);
+            rows.map(|row| row["value"].as_f64().unwrap()).collect()
+        };
+        let [own, floor] = of_both("    sends")[..] else {
+            panic!("{table}")
+        };
+        // Rounds of 20 viewers a second, one of them more or less at each end of a second.
+        let wanted = sends.map_or(own, |sends| sends * 20.0);
+        assert!(
+            (floor - wanted).abs() <= 0.03 * wanted + 40.0,
+            "{floor} in place of {wanted}\n{table}"
+        );
+        let page = page::html(&report);
+        for plot in [
+            "Delivered",
+            "Server CPU",
+            "First byte",
+            "Added latency",
+            "Longest gap of a viewer",
+        ] {
+            assert_eq!(
+                page.matches(&format!("<figcaption>{plot}<")).count(),
+                2,
+                "{plot}, of both sides"
+            );
+        }
+    }
 }
 
 #[test]
