@@ -14,6 +14,7 @@ use crate::proc;
 use crate::quantity::{self, Cpus};
 use crate::report::Report;
 use crate::server::{self, Settings};
+use crate::steps::instructions;
 use crate::sys;
 
 /// What penstock costs in fact: viewers of a live stream on this machine, and the figures they see.
@@ -53,6 +54,10 @@ enum Command {
     },
     /// Compare penstock's CPU per GB with the least that epoll can do, or with another server's.
     Floor(floor::Options),
+    /// Count the instructions of each micro bench under valgrind.
+    Instructions(instructions::Options),
+    #[command(hide = true)]
+    Step(instructions::StepOptions),
     #[command(hide = true)]
     FloorServer(floor::ChildOptions),
 }
@@ -96,6 +101,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             let title = format!("floor: {} viewers of {} kb/s", options.viewers, options.bitrate);
             report.append(floor::run(options, &settings, &title, None)?);
             report
+        }
+        Command::Instructions(options) => instructions::run(options)?,
+        Command::Step(options) => {
+            instructions::run_step(options)?;
+            return Ok(Report::new());
         }
         Command::FloorServer(options) => {
             floor::serve(options)?;

@@ -28,6 +28,7 @@ pub mod seats;
 pub mod server;
 pub mod sockets;
 pub mod stamp;
+pub mod steps;
 pub mod sys;
 pub mod syscalls;
 pub mod target;

@@ -59,7 +59,7 @@ fn row_of(row: &Row, out: &mut String) {
         Row::Title(text) => *out += &format!("<h2>{}</h2>\n", escape(text)),
         Row::Fact { name, text } => {
             *out += &format!(
-                "<tr><th>{}<td colspan=\"3\" class=\"fact\">{}\n",
+                "<tr><th>{}<td colspan=\"4\" class=\"fact\">{}\n",
                 indented(name),
                 escape(text)
             );
@@ -70,7 +70,7 @@ fn row_of(row: &Row, out: &mut String) {
                 (class, format!("{} / {met}", escape(&bar.shown(unit))))
             });
             *out += &format!(
-                "<tr><th>{}<td class=\"value\">{}<td>{}<td class=\"{class}\">{judged}\n",
+                "<tr><th>{}<td class=\"value\">{}<td>{}<td class=\"{class}\">{judged}<td class=\"rest\">\n",
                 indented(name),
                 shown(*value),
                 escape(unit)
@@ -96,10 +96,11 @@ body { background: var(--ground); color: var(--ink); font: 15px/1.45 system-ui, 
 main { max-width: 1340px; margin: 0 auto; padding: 1rem 1.2rem 3rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { font-weight: 400; text-align: left; padding: .12rem 1.2rem .12rem 0; }
+th { font-weight: 400; text-align: left; white-space: nowrap; padding: .12rem 1.2rem .12rem 0; }
 td { padding: .12rem .6rem .12rem 0; }
 tr { border-bottom: 1px solid var(--grid); }
 .value { text-align: right; min-width: 6rem; font-weight: 600; }
+td { white-space: nowrap; } .rest { width: 100%; } td.fact { white-space: normal; }
 .fact { color: var(--quiet); }
 .met { color: var(--good); } .missed { color: var(--bad); font-weight: 700; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; margin-top: 1rem; }

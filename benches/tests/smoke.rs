@@ -10,6 +10,7 @@ use penstock_benches::page;
 use penstock_benches::report::Report;
 use penstock_benches::scene::{Packaging, Stage};
 use penstock_benches::server::{self, Settings};
+use penstock_benches::steps::instructions;
 use penstock_benches::sys;
 
 fn settings() -> anyhow::Result<Settings> {
@@ -67,6 +68,25 @@ fn a_small_load_is_measured() {
 }
 
 #[derive(Parser)]
+struct CountLine {
+    #[command(flatten)]
+    options: instructions::Options,
+}
+
+#[test]
+fn instructions_are_counted_or_it_is_said_that_valgrind_is_missing() {
+    let options = CountLine::parse_from(["instructions", "http_head"]).options;
+    let report = instructions::run(&options).unwrap();
+    let table = report.table();
+    if table.contains("valgrind is not installed") {
+        return;
+    }
+    let [player, browser] = ["player", "browser"].map(|size| value(&report, &format!("http_head/{size} per request")));
+    // Three times the bytes, and no machine needs less than an instruction for a byte or two.
+    assert!(player > 100.0 && browser > 1.5 * player, "{table}");
+}
+
+#[derive(Parser)]
 struct FloorLine {
     #[command(flatten)]
     options: floor::Options,
@@ -74,8 +94,11 @@ struct FloorLine {
 
 #[test]
 fn a_pair_is_measured_and_the_floor_makes_the_sends_that_penstock_made() {
-    let line = "floor --viewers 20 --pairs 1 --seconds 1 --ramp 0 --settle 1 --bitrate 600";
-    for (more, sends) in [("--call send", None), ("--call sendfile --every 50", Some(20.0))] {
+    let line = "floor --viewers 20 --pairs 1 --seconds 1 --ramp 0 --bitrate 600";
+    for (more, sends) in [
+        ("--settle 1 --call send", None),
+        ("--settle 0 --call sendfile --every 50", Some(20.0)),
+    ] {
         let options = FloorLine::parse_from(format!("{line} {more}").split(' ')).options;
         let report = floor::run(&options, &settings().unwrap(), "floor", None).unwrap();
         let table = report.table();

@@ -1,0 +1,63 @@
+//! What does it cost to read the head of a request, in a session of its own?
+//!
+//! Two sizes: what a player on libavformat sends, and what a browser sends from behind a page with cookies.
+
+use std::hint::black_box;
+
+use penstock_proto::http::{Event, Limits, Output, Session};
+
+use super::{Body, Step};
+
+const REQUESTS: u64 = 100;
+const PLAYER: &str = "GET /live.flv HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nRange: bytes=0-\r\n\
+                      Connection: close\r\nHost: 192.0.2.7:8080\r\nIcy-MetaData: 1\r\n\r\n";
+
+pub fn steps() -> Vec<Step> {
+    let heads = [("player", PLAYER.to_owned()), ("browser", browser())];
+    heads
+        .into_iter()
+        .map(|(size, head)| Step {
+            name: "http_head",
+            size,
+            unit: "request",
+            units: REQUESTS,
+            bytes: REQUESTS * head.len() as u64,
+            start: Box::new(move || read(head.clone())),
+        })
+        .collect()
+}
+
+fn browser() -> String {
+    let mut head = String::from(
+        "GET /live.mp4?token=4f9d2b77c1 HTTP/1.1\r\nHost: video.example.org\r\nConnection: keep-alive\r\n\
+         sec-ch-ua: \"Chromium\";v=\"126\", \"Not.A/Brand\";v=\"24\"\r\nsec-ch-ua-mobile: ?0\r\n\
+         sec-ch-ua-platform: \"Linux\"\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like \
+         Gecko) Chrome/126.0.0.0 Safari/537.36\r\nAccept: */*\r\nAccept-Encoding: identity;q=1, *;q=0\r\n\
+         Accept-Language: en-GB,en;q=0.9\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: no-cors\r\n\
+         Sec-Fetch-Dest: video\r\nReferer: https://video.example.org/\r\nRange: bytes=0-\r\nCookie: ",
+    );
+    for number in 0..16 {
+        head += &format!("cookie{number}=0123456789abcdef0123456789abcdef; ");
+    }
+    head + "last=1\r\n\r\n"
+}
+
+fn read(head: String) -> Body {
+    let body = move || {
+        for _ in 0..REQUESTS {
+            let mut session = Session::new(0, Limits::default());
+            let taken = session.handle_input(0, black_box(head.as_bytes()));
+            assert_eq!(taken.ok(), Some(head.len()), "a head is taken whole");
+            let mut requests = 0;
+            while let Some(output) = session.poll_output() {
+                if let Output::Event(Event::Request(request)) = output {
+                    assert!(request.path().starts_with("/live."));
+                    requests += 1;
+                }
+            }
+            assert_eq!(requests, 1, "it is a request");
+        }
+    };
+    body();
+    Box::new(body)
+}
