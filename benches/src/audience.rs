@@ -58,6 +58,8 @@ pub struct Findings {
     /// Slow readers that the server closed.
     pub slow_closed: u64,
     pub left: u64,
+    /// Viewers that had only just asked at the end.
+    pub too_late: u64,
     pub missed: u64,
     heard: Heard,
 }
@@ -218,6 +220,7 @@ fn findings(drained: Outcome, verified: Outcome) -> Findings {
         slow: 0,
         slow_closed: 0,
         left: drained.left + verified.left,
+        too_late: 0,
         missed: 0,
         heard: verified.heard,
     };
@@ -242,6 +245,7 @@ fn findings(drained: Outcome, verified: Outcome) -> Findings {
                     found.reasons.push(reason);
                 }
             }
+            None if viewer.first_byte_nanos.is_none() => found.too_late += 1,
             None if is_stalled => found.stalled += 1,
             None => found.ok += 1,
         }
@@ -271,6 +275,7 @@ impl Findings {
             ("viewers slow by intent", self.slow),
             ("  of them closed by the server", self.slow_closed),
             ("viewers that left for others", self.left),
+            ("viewers that asked in the last second", self.too_late),
             ("segments missed", self.missed),
         ] {
             if value > 0 {

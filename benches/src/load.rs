@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use crate::account::{self, Account, Statement};
 use crate::audience::Audience;
 use crate::clip::Clip;
+use crate::placement;
 use crate::proc;
 use crate::publish::Publisher;
 use crate::quantity::{self, Pace, Rate, Verify};
@@ -204,6 +205,9 @@ fn watch(
     audience.lasts(ramp + SETTLE + seconds);
     audience.open_plan(targets, &plan)?;
     audience.watch(SETTLE, subject.stage())?;
+    if audience.over() == u64::from(options.viewers) {
+        return Ok(());
+    }
     if plan.pattern == Pattern::Churn {
         audience.churn(options.churn)?;
     }
@@ -270,7 +274,7 @@ fn report(options: &Options, subject: &mut Subject, audience: Audience, window: 
         String::new()
     };
     report.title(format!("load: {viewers} viewers of {what}{streams}"));
-    for (name, text) in proc::machine() {
+    for (name, text) in proc::machine().into_iter().chain(placement::told()?) {
         report.fact(name, text);
     }
     if let Some(pid) = subject.pid() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::placement;
 use crate::proc::{self, Kernel, Memory};
 use crate::report::{Good, Report};
 use crate::scene::{Audience, Findings, Interrupted, Packaging, Stage, pause, report_cost};
@@ -59,7 +60,7 @@ pub enum Number {
 pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
     let mut report = Report::new();
     report.title("machine");
-    for (name, text) in proc::machine() {
+    for (name, text) in proc::machine().into_iter().chain(placement::told()?) {
         report.fact(name, text);
     }
     let shards = if settings.shards == 0 {

@@ -28,3 +28,13 @@ pub fn as_server<T>(start: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result
     sys::run_on(&own)?;
     started
 }
+
+/// Who runs where, for the report.
+pub fn told() -> anyhow::Result<[(&'static str, String); 2]> {
+    let own = sys::runs_on()?;
+    let server = SERVER.get().unwrap_or(&own);
+    Ok([
+        ("cores of the bench", format!("{own:?}")),
+        ("cores of a started server", format!("{server:?}")),
+    ])
+}

@@ -206,8 +206,7 @@ fn segmented(live: &Live, path: &str, all: &[Vec<u8>], framing: Framing) -> Repl
     }
 }
 
-fn segmented_is_watched(framing: Framing, secure: bool) {
-    let all = segments("mpegts");
+fn segmented_is_watched(all: Vec<Vec<u8>>, framing: Framing, secure: bool) {
     let live = Live::new(3, 500, SEGMENTS, 20);
     let address = listen(if secure { tls() } else { None }, move |wire| {
         http(wire, |path| segmented(&live, path, &all, framing));
@@ -221,18 +220,18 @@ fn segmented_is_watched(framing: Framing, secure: bool) {
 }
 
 #[test]
-fn segments_are_fetched_as_they_come() {
-    segmented_is_watched(Framing::Length, false);
-}
-
-#[test]
-fn segments_come_in_chunks_and_in_tls() {
-    segmented_is_watched(Framing::Chunked, true);
-}
-
-#[test]
-fn a_server_may_close_after_each_answer() {
-    segmented_is_watched(Framing::Close, false);
+fn segments_are_fetched_as_they_come_however_they_are_sent() {
+    let all = segments("mpegts");
+    std::thread::scope(|scope| {
+        for (framing, secure) in [
+            (Framing::Length, false),
+            (Framing::Chunked, true),
+            (Framing::Close, false),
+        ] {
+            let all = all.clone();
+            scope.spawn(move || segmented_is_watched(all, framing, secure));
+        }
+    });
 }
 
 #[test]
@@ -417,26 +416,20 @@ fn rtsp_is_watched(secure: bool, left_out: Option<u16>) -> Findings {
 }
 
 #[test]
-fn interleaved_packets_are_watched() {
-    let found = rtsp_is_watched(false, None);
-    assert_eq!(
-        (found.pictures(), found.problems().0),
-        ((200, 0), 0),
-        "{:?}",
-        found.problems()
-    );
-}
-
-#[test]
-fn a_lost_packet_is_found_in_tls_too() {
-    let found = rtsp_is_watched(true, Some(20));
-    // On both channels of two viewers.
-    assert_eq!(
-        (found.pictures(), found.problems().0),
-        ((198, 2), 4),
-        "{:?}",
-        found.problems()
-    );
+fn interleaved_packets_are_watched_and_a_lost_one_is_found() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let found = rtsp_is_watched(false, None);
+            let problems = found.problems();
+            assert_eq!((found.pictures(), problems.0), ((200, 0), 0), "{problems:?}");
+        });
+        scope.spawn(|| {
+            let found = rtsp_is_watched(true, Some(20));
+            let problems = found.problems();
+            // On both channels of two viewers.
+            assert_eq!((found.pictures(), problems.0), ((198, 2), 4), "{problems:?}");
+        });
+    });
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Parser;
+use penstock_benches::audience::Audience;
 use penstock_benches::floor;
 use penstock_benches::load::{self, Options};
-use penstock_benches::numbers::watched;
 use penstock_benches::page;
 use penstock_benches::report::Report;
 use penstock_benches::scene::{Packaging, Stage};
@@ -139,15 +139,45 @@ fn a_pair_is_measured_and_the_floor_makes_the_sends_that_penstock_made() {
 #[test]
 fn stamps_are_found_in_every_packaging() {
     let mut stage = Stage::start(&settings().unwrap(), 600).unwrap();
+    let mut audiences = Vec::new();
     for packaging in [Packaging::Flv, Packaging::Ts, Packaging::Mp4, Packaging::Rtmp] {
-        let found = watched(&mut stage, packaging, 5, Duration::from_secs(1)).unwrap();
         let name = packaging.name();
+        let mut audience = Audience::new(name).unwrap();
+        let target = stage.target(packaging).unwrap();
+        audience.open(&target, 5, 4, Duration::from_millis(100)).unwrap();
+        audiences.push((name, audience));
+    }
+    audiences[0].1.watch(Duration::from_secs(1), Some(&mut stage)).unwrap();
+    for (_, audience) in &audiences {
+        audience.begin_window().unwrap();
+    }
+    audiences[0].1.watch(Duration::from_secs(1), Some(&mut stage)).unwrap();
+    for (name, audience) in audiences {
+        let found = audience.end().unwrap();
         assert_eq!((found.ok, found.failed), (5, 0), "{name}: {found:?}");
         // 30 pictures a second to 4 viewers that verify, half of it at the least; none twice, since their numbers follow.
         let seen = found.latency.count();
         assert!(seen >= 60, "{name}: {seen} stamps");
-        assert_eq!(found.frames_lost, 0, "{name}");
+        assert_eq!((found.pictures().1, found.frames_lost), (0, 0), "{name}: {found:?}");
+        assert_eq!(found.problems().0, 0, "{name}: {found:?}");
     }
+}
+
+#[test]
+fn some_are_slow_some_leave_and_streams_are_many() {
+    let line = "load --viewers 40 --pattern churn --churn 50% --slow 25% --slow-rate 0 --streams 4 --zipf 1 --ramp 0 \
+                --seconds 2 --bitrate 600k --verify 8 --packaging rtmp";
+    let options = Line::parse_from(line.split_whitespace()).options;
+    let report = load::run(&options, settings).unwrap();
+    assert_eq!(value(&report, "viewers failed"), 0.0, "{}", report.table());
+    assert_eq!(value(&report, "wrong in the container"), 0.0, "{}", report.table());
+    assert_eq!(value(&report, "frames lost"), 0.0, "{}", report.table());
+    // A quarter of 40, and of those that joined for one of them.
+    assert!(value(&report, "viewers slow by intent") >= 10.0, "{}", report.table());
+    // Half of 40 a second, for two.
+    let left = value(&report, "viewers that left for others");
+    assert!((30.0..=45.0).contains(&left), "{}", report.table());
+    assert!(value(&report, "counter sends") > 0.0, "{}", report.table());
 }
 
 #[test]

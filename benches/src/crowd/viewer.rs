@@ -378,6 +378,8 @@ impl Viewer {
             return self.watched;
         }
         match (&self.player, self.watched.first_byte_nanos) {
+            // Who has only just asked is neither served nor failed.
+            (_, None) if now < self.asked_at + STALL_NANOS => {}
             (_, None) => self.watched.failed = Some("no answer".into()),
             (Player::Hls(player), _) => {
                 let underrun = player.underrun(now);

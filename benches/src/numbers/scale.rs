@@ -108,14 +108,15 @@ pub fn joins(settings: &Settings) -> anyhow::Result<Report> {
     watchers.watch(SETTLE, Some(&mut stage))?;
     watchers.begin_window()?;
     let mut joiners = Audience::new("joins")?;
-    let before = joiners.moment(Some(stage.server().pid()))?;
+    let pid = stage.server().pid();
+    let before = both(&joiners, &watchers, pid)?;
     let joining = Plan {
         verify: Verify::Some(0),
         ..plan(1000, Pattern::Ramp, Duration::from_secs(1))
     };
     joiners.open_plan(&targets, &joining)?;
     joiners.watch(Duration::from_secs(4), Some(&mut stage))?;
-    let after = joiners.moment(Some(stage.server().pid()))?;
+    let after = both(&joiners, &watchers, pid)?;
     let (joined, watched) = (joiners.end()?, watchers.end()?);
     let mut report = Report::new();
     report.title("joins: 1,000 FLV viewers in one second while 500 watch, 2.6 Mb/s");
@@ -139,6 +140,16 @@ pub fn joins(settings: &Settings) -> anyhow::Result<Report> {
     report.figure("longest gap of a watcher", gap, "ms");
     report_cost(&mut report, before, after);
     Ok(report)
+}
+
+/// A moment of two audiences of one server.
+fn both(one: &Audience, other: &Audience, pid: u32) -> anyhow::Result<Moment> {
+    let (one, other) = (one.moment(Some(pid))?, other.moment(None)?);
+    Ok(Moment {
+        bytes: one.bytes + other.bytes,
+        playing: one.playing + other.playing,
+        ..one
+    })
 }
 
 pub fn crowd(settings: &Settings) -> anyhow::Result<Report> {
