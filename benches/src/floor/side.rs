@@ -148,7 +148,12 @@ fn counted(counters: &BTreeMap<String, u64>) -> anyhow::Result<Total> {
 
 pub fn measure_floor(mut process: Process, options: &Options) -> anyhow::Result<Side> {
     let (url, pid) = (process.url(), process.pid());
-    measure("floor", &url, pid, options, || {
+    // What it sends is no container that could be read.
+    let unread = Options {
+        verifying: 0,
+        ..options.clone()
+    };
+    measure("floor", &url, pid, &unread, || {
         let counts = process.counts()?;
         Ok(Some(Total {
             at: Instant::now(),
@@ -211,7 +216,7 @@ fn measure(
     let (spent, after) = (account.close()?, total()?);
     let viewers = (playing + audience.playing()) as f64 / 2.0;
     let found = audience.end()?;
-    if found.ok == 0 {
+    if found.first_byte.count() == 0 {
         bail!("no viewer of {url} played: {:?}", found.reasons);
     }
     let sends = after.zip(before).map(|(after, before)| after.since(&before));

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::counters::ShardCounters;
-use penstock_shard::fanout::{Class, Pauses};
+use penstock_shard::fanout::Class;
 use penstock_shard::feed;
 use penstock_shard::kernel::{Armed, Buffers, Completion, Kernel, Outgoing, Signalling};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
 use penstock_shard::pool::log::Span;
-use penstock_shard::shard::{App, Setup, Shard, Step as ShardStep};
+use penstock_shard::shard::{App, Sends, Setup, Shard, Step as ShardStep};
 use penstock_shard::sys::socket::eventfd;
 
 use super::{Body, Step};
@@ -89,7 +89,7 @@ impl Ground {
             id: ShardId(0),
             cpu: 0,
             connections_max: cursors,
-            pauses: Pauses::default(),
+            sends: Sends::default(),
             mesh: Arc::clone(&mesh),
             pool: Arc::clone(&pool),
             counters: Arc::clone(&counters),
@@ -222,6 +222,18 @@ impl Kernel for Taker {
         self.queued.push(taken);
         Ok(())
     }
+    fn can_send_zero_copy(&self) -> bool {
+        false
+    }
+
+    fn send_zero_copy(&mut self, _slot: u32, _span: Span, _user_data: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_pacing(&mut self, _socket: &Self::Socket, _bytes_per_second: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn cancel(&mut self, _: u32) -> io::Result<()> {
         Ok(())
     }
