@@ -35,7 +35,7 @@ const PENDING_BYTES_MAX: usize = 8 << 20;
 /// With something pending, it is tried again so soon.
 const RETRY: Duration = Duration::from_millis(1);
 /// Frames between two looks at what the server says.
-const LISTEN_FRAMES: u64 = 16;
+const LISTEN_FRAMES: usize = 16;
 
 /// Threads with connections. Dropping it ends the publishes.
 #[derive(Debug)]
@@ -195,12 +195,12 @@ impl Stream {
         // 32-bit message time wraps.
         self.client.send_media(timed.kind, self.millis(clip) as u32, body, out);
         self.write(out)?;
-        let frames = shared.frames.fetch_add(1, Ordering::Relaxed);
+        shared.frames.fetch_add(1, Ordering::Relaxed);
         self.next += 1;
         if self.next == clip.frames.len() {
             (self.next, self.round) = (0, self.round + 1);
         }
-        if frames.is_multiple_of(LISTEN_FRAMES) {
+        if self.next.is_multiple_of(LISTEN_FRAMES) {
             self.listen()?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::quantity::Verify;
 use crate::report::{Good, Report};
 use crate::scene::{Packaging, Stage, pause, report_cost};
 use crate::seats::{Pattern, Plan};
-use crate::server::Settings;
+use crate::server::{Settings, counter};
 
 const CANONICAL: u32 = 2600;
 const LOW: u32 = 600;
@@ -283,6 +283,8 @@ pub fn streams(settings: &Settings) -> anyhow::Result<Report> {
         ..plan(10 * STREAMS, Pattern::Ramp, ramp(10 * STREAMS))
     };
     let many = Run::of(&mut stage, "streams: 200 x 10", Packaging::Flv, &viewers, time)?;
+    // A budget too small for 200 rings ends feeds: nothing else in this scene would say so.
+    let ended = counter(&stage.server().counters()?, "feeds_ended_memory")?;
     drop(stage);
     let mut stage = Stage::start(settings, LOW)?;
     let viewers = plan(10 * STREAMS, Pattern::Ramp, ramp(10 * STREAMS));
@@ -306,6 +308,13 @@ pub fn streams(settings: &Settings) -> anyhow::Result<Report> {
         130.0 * one.cores(),
     );
     bar_all_well(&mut report, "200 x 10: ", &many.found);
+    report.bar(
+        "200 x 10: feeds ended for want of memory",
+        ended as f64,
+        "",
+        Good::AtMost,
+        0.0,
+    );
     bar_all_well(&mut report, "1 x 2,000: ", &one.found);
     report.figure("1 x 2,000, server CPU", 100.0 * one.cores(), "% core");
     report.figure("ratio (bar 1.3)", (many.cores() - ingest) / one.cores(), "");
