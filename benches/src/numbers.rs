@@ -48,7 +48,7 @@ pub enum Number {
     FloorFlv,
     /// 1,000 RTMP viewers against the floor.
     FloorRtmp,
-    /// 1,000 RTMP viewers, three sends a viewer-second, against the floor.
+    /// 1,000 RTMP viewers, three turns a second, against the floor.
     FloorMerged,
     All,
 }

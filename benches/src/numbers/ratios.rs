@@ -41,15 +41,16 @@ pub fn rtmp(settings: &Settings) -> anyhow::Result<Report> {
     floor::run(&options("--packaging rtmp"), settings, title, Some(bars))
 }
 
-/// 1,000 RTMP viewers with three sends a viewer-second, about what SRS makes of its merged write of 350 ms. A turn is part
-/// of the time that its class pauses for, so that turns begin 333 ms apart.
+/// 1,000 RTMP viewers with three turns a second, about what SRS makes of its merged write of 350 ms. A turn is part of the
+/// time that its class pauses for, so that turns begin 333 ms apart. Sends are some more than turns: a range that goes over
+/// the end of a feed's block is two.
 pub fn merged(settings: &Settings) -> anyhow::Result<Report> {
     let bars = Bars {
         at_most: 1.1,
         aims: None,
         latency: None,
     };
-    let title = "floor, RTMP merged: 1,000 viewers of 2.6 Mb/s, 3 sends a viewer-second (SRS needs about 2.1 x)";
+    let title = "floor, RTMP merged: 1,000 viewers of 2.6 Mb/s, 3 turns a second (SRS needs about 2.1 x)";
     floor::run(&options("--packaging rtmp --pause 333"), settings, title, Some(bars))
 }
 
