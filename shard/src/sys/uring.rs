@@ -308,13 +308,16 @@ impl Uring {
         }
     }
 
-    /// Runs deferred work whether or not the flag says that there is any: what `submit` may miss right before a sleep.
+    /// Runs deferred work whether or not the flag says that there is any: what `submit` may miss right before a sleep. The
+    /// kernel does some twenty pieces a call, and sets the flag when some are left, which will signal nothing: not to be
+    /// slept on, though what was done (a poll that found nothing) completed nothing.
     pub fn run_deferred(&mut self) -> io::Result<()> {
         const GET_EVENTS: u32 = 1;
         loop {
             // SAFETY: no argument block is passed; the call issues nothing (0 entries) and waits for nothing.
             let result = unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, GET_EVENTS, None) };
             match result {
+                Ok(_) if self.ring.submission().taskrun() && !self.has_completions() => {}
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => return Ok(()),
