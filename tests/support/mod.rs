@@ -11,6 +11,7 @@ pub mod audience;
 pub mod clips;
 pub mod compare;
 pub mod confine;
+pub mod crowd;
 pub mod flv;
 pub mod librtmp;
 pub mod multitrack;
