@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod counters;
 pub mod directory;
+pub mod huge_pages;
 pub mod limits;
 pub mod log;
 pub mod lookups;

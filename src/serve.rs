@@ -17,7 +17,7 @@ use penstock_shard::executor::{Ended, Reserved, Thread};
 use penstock_shard::fanout::ZeroCopy;
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
-use penstock_shard::pool::Pool;
+use penstock_shard::pool::{Pages, Pool};
 use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::socket::{self, First};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -28,6 +28,7 @@ use crate::app::{Addresses, App, Port};
 use crate::config::{Config, Interface, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
+use crate::huge_pages;
 use crate::limits;
 use crate::log;
 use crate::lookups;
@@ -78,6 +79,9 @@ impl Server {
         let (mut listening, addresses) = listen_all(&config, shards)?;
         let budget = memory::budget(config.machine.memory)?;
         let pool = Pool::create(budget.bytes).context("cannot map the memory budget")?;
+        let pages = huge_pages::pages(config.machine.huge_pages);
+        // A kernel built without larger pages has none to be refused either.
+        let pages = pool.advise(pages).map_or(Pages::Small, |()| pages);
         let mesh = Arc::new(Mesh::new(shards));
         let homes = Homes::new(shards);
         let by_address = Addresses::new(config.machine.connections_per_address_max);
@@ -121,7 +125,7 @@ impl Server {
             );
         }
         let (memory_bytes, memory) = (budget.bytes, budget.source);
-        info!(shards, connections_max, memory_bytes, memory, "started");
+        info!(shards, connections_max, memory_bytes, memory, ?pages, "started");
         Ok(Server {
             mesh,
             pool,

@@ -139,6 +139,8 @@ pub struct Machine {
     /// `shard_share`: load of a shard from which on streams take another one, µs of CPU time a second.
     pub shard_share_micros: u64,
     pub zero_copy: ZeroCopy,
+    /// Pages as large as blocks, where the kernel may.
+    pub huge_pages: bool,
     /// 0 for no bound.
     pub max_pacing_percent: u16,
 }

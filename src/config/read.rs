@@ -419,6 +419,7 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
         lookup_interval_seconds: bounded(opened.integer("lookup_interval")),
         stall_max_millis: bounded(opened.integer("stall_max")),
         shard_share_micros: opened.integer("shard_share") * 10_000,
+        huge_pages: opened.choice("huge_pages") == "auto",
         zero_copy: match opened.choice("zero_copy") {
             "on" => ZeroCopy::On,
             "off" => ZeroCopy::Off,

@@ -454,6 +454,14 @@ pub const PENSTOCK: Section = Section {
             doc: "long sends without copying (SEND_ZC, Linux 6.2); auto: to other machines, as long as the kernel does not report copies; on: to everybody",
         },
         Setting {
+            key: "huge_pages",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "off"],
+            },
+            doc: "pages of 256 KiB for rings and feeds, where the kernel may give them and none larger (systemd/penstock-tmpfiles.conf)",
+        },
+        Setting {
             key: "max_pacing",
             kind: Kind::Integer {
                 default: 0,

@@ -118,7 +118,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","max_pacing":200},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","huge_pages":"off","max_pacing":200},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -138,6 +138,7 @@ fn every_value_arrives() {
             stall_max_millis: 9000,
             shard_share_micros: 100_000,
             zero_copy: ZeroCopy::On,
+            huge_pages: false,
             max_pacing_percent: 200,
         }
     );

@@ -20,7 +20,7 @@
 //!     64  offset of bitmap `punch`     (bit n: block n has no owner and awaits punching)
 //!    128  blocks used (owned or awaiting punch)
 //!    192  blocks awaiting punch
-//!   4096  the bitmaps, then block 0 at the next page
+//!   4096  the bitmaps, then block 0 at the next multiple of a block
 //! ```
 //!
 //! Invariants: a block has at most one owner; `punch` is a subset of `used`; a block with its `sendfile` bit set is punched
@@ -43,6 +43,8 @@ mod models;
 #[cfg(not(loom))]
 mod tests;
 
+#[cfg(not(loom))]
+pub use crate::sys::memory::Pages;
 pub use limits::BLOCK_BYTES;
 use limits::{BUDGET_BYTES_MAX, BUDGET_BYTES_MIN};
 
@@ -230,6 +232,15 @@ impl Pool {
             places,
             hints: AtomicUsize::new(0),
         }))
+    }
+
+    /// What pages blocks are made of that are first written from here on.
+    ///
+    /// # Errors
+    /// The kernel knows no other than it gives.
+    #[cfg(not(loom))]
+    pub fn advise(&self, pages: Pages) -> io::Result<()> {
+        self.memory.advise(pages)
     }
 
     /// A place to start looking that other callers were not given.
@@ -429,11 +440,11 @@ struct Places {
 }
 
 impl Places {
-    /// The most blocks that fit in `bytes` with their bitmaps.
+    /// The most blocks that fit in `bytes` with their bitmaps. A block stands where a page of its size would.
     fn within(bytes: usize) -> Places {
         let most = bytes / BLOCK_BYTES;
         let bitmap_bytes = most.div_ceil(64) * WORD_BYTES;
-        let block_0 = (HEADER_BYTES + 3 * bitmap_bytes).next_multiple_of(PAGE_BYTES);
+        let block_0 = (HEADER_BYTES + 3 * bitmap_bytes).next_multiple_of(BLOCK_BYTES.max(PAGE_BYTES));
         let blocks = (bytes - block_0) / BLOCK_BYTES;
         assert!(blocks > 0 && blocks <= most);
         let used = HEADER_BYTES;

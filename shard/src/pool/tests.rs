@@ -234,3 +234,23 @@ proptest! {
         prop_assert_eq!(pool.usage().used, 0);
     }
 }
+
+#[test]
+fn blocks_work_alike_in_pages_of_any_size() {
+    let pool = Pool::create(limits::BUDGET_BYTES_MIN).unwrap();
+    for pages in [Pages::OfBlocks, Pages::Small] {
+        // What the kernel gives is its own to say; a kernel without larger pages takes no advice.
+        let taken = pool.advise(pages);
+        assert!(taken.is_ok() || taken.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL)));
+        let block = pool.allocate(&mut pool.hint()).unwrap();
+        let at = pool.offset_of(block);
+        pool.memory().copy_in(at, &[7; BLOCK_BYTES]);
+        let mut read = vec![0; BLOCK_BYTES];
+        pool.read(at as u64, &mut read);
+        assert!(read.iter().all(|byte| *byte == 7));
+        pool.free(block, Dirty::Sendfile);
+        assert_eq!(pool.punch_pending(usize::MAX).unwrap(), 1);
+        pool.read(at as u64, &mut read);
+        assert!(read.iter().all(|byte| *byte == 0), "a hole");
+    }
+}

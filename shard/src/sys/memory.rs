@@ -23,6 +23,16 @@ pub const WORD_BYTES: usize = 8;
 /// What offsets of holes must be multiples of.
 pub const PAGE_BYTES: usize = 4096;
 
+/// What a mapping's pages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// The machine's smallest.
+    Small,
+    /// As large as a block of the pool. Only where the kernel has none larger to give (the caller has looked): a block is
+    /// punched whole, and must not share its page with another.
+    OfBlocks,
+}
+
 /// A shared mapping of a whole memfd. Owned by the pool, shared by all shards of the process.
 #[derive(Debug)]
 pub struct Mapping {
@@ -87,6 +97,16 @@ impl Mapping {
         }
         let base = NonNull::new(base.cast::<u8>()).expect("mmap without MAP_FIXED never maps address 0");
         Ok(Mapping { fd, base, bytes })
+    }
+
+    /// Says what pages the mapping is to be made of from here on. A kernel that knows no larger ones has small ones.
+    pub fn advise(&self, pages: Pages) -> io::Result<()> {
+        let advice = match pages {
+            Pages::Small => libc::MADV_NOHUGEPAGE,
+            Pages::OfBlocks => libc::MADV_HUGEPAGE,
+        };
+        // SAFETY: the range is this mapping, whole; its contents stay as they are.
+        check(unsafe { libc::madvise(self.base.as_ptr().cast(), self.bytes, advice) })
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
