@@ -100,6 +100,18 @@ fn worlds_second_part() {
     run_part(1, 2);
 }
 
+/// 64 shards, whose viewers join, leave, pause and stall, and whose loads come to be even.
+#[test]
+fn a_town_is_evened_out() {
+    let town = World::town(64).run_town().unwrap_or_else(|why| panic!("{why}"));
+    let [largest, smallest] = town.loads;
+    println!("loads from {smallest} to {largest} µs/s");
+    assert!(town.viewers >= 600 && town.placed > town.viewers / 2, "{town:?}");
+    assert!(town.moved > 20, "{town:?}");
+    // Nobody swings: accepted, placed, perhaps sent on, and moved once in five seconds.
+    assert!(town.moved <= town.viewers / 2 && town.stays_max <= 5, "{town:?}");
+}
+
 #[test]
 fn a_seed_replays() {
     for seed in [3, 17, 94] {

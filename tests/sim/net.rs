@@ -67,6 +67,8 @@ pub struct Link {
     /// Owners at the server: sockets and slots. It is closed when there is none.
     pub owners: u32,
     accepted: bool,
+    /// Shards that it has been on, one after the other.
+    pub stays: u32,
     up: VecDeque<Arrival>,
     up_bytes: usize,
     up_max: usize,
@@ -188,6 +190,7 @@ impl Net {
             latency,
             owners: 0,
             accepted: false,
+            stays: 0,
             up: VecDeque::new(),
             up_bytes: 0,
             up_max: self.noise.one_of(&[2_000, 16_000, 128_000]),

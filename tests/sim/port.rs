@@ -138,6 +138,7 @@ impl Port {
 impl Net {
     pub fn fill_slot(&mut self, shard: usize, slot: u32, link: LinkId) {
         self.links[link].owners += 1;
+        self.links[link].stays += 1;
         assert!(
             self.ports[shard].slots.insert(slot, link).is_none(),
             "a slot is emptied before it is filled"
@@ -315,9 +316,9 @@ impl Net {
     fn ready(&self, shard: usize, is_due: impl Fn(u64) -> bool + Clone) -> impl Iterator<Item = Ready> {
         let port = &self.ports[shard];
         let accepts = self.listeners.iter().enumerate().filter_map(|(listener, waiting)| {
+            let (at, _) = *waiting.backlog.front()?;
             let armed = port.accepts.iter().any(|(accepts, _)| *accepts == listener);
-            let (at, _) = *waiting.backlog.front().filter(|_| armed)?;
-            Some((at, Ready::Accept(listener)))
+            armed.then_some((at, Ready::Accept(listener)))
         });
         let receives = port.receives.keys().filter_map(|slot| {
             let at = self.receivable_at(port.slot(*slot)?)?;

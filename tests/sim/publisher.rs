@@ -20,6 +20,8 @@ pub struct Publisher {
     /// How often it comes yet.
     comes: u64,
     big: Big,
+    /// It sends this, whole, and nothing else.
+    steady: Option<Shape>,
 }
 
 /// Whether a world's pictures fill blocks.
@@ -84,6 +86,24 @@ impl Publisher {
             },
             comes: noise.between(1, 4),
             big,
+            steady: None,
+        }
+    }
+
+    /// One that sends so many frames at the pace of its clock and ends.
+    pub fn steady(now: u64, stream: &str, frames: u64) -> Publisher {
+        Publisher {
+            stream: stream.to_owned(),
+            state: State::Away { until: now },
+            comes: 1,
+            big: Big::No,
+            steady: Some(Shape {
+                key_bytes: 4_000,
+                picture_bytes: 400,
+                gop: 13,
+                frames,
+                has_audio: false,
+            }),
         }
     }
 
@@ -154,6 +174,7 @@ impl Publisher {
             frames: noise.between(3, 250),
             has_audio: !noise.once_in(5),
         };
+        let shape = self.steady.unwrap_or(shape);
         let number = stage.publishes(&self.stream, shape);
         let mut maker = Maker::new(number, shape);
         let next = maker.next();
@@ -175,12 +196,18 @@ impl Publisher {
             since: None,
             // Close to where 32 bits of ms end, among others.
             start_millis: noise.one_of(&[0, 5_000, u32::MAX - 900, 0x00ff_ffff - 400]),
-            how: noise.one_of(&choices),
-            until_frames: noise.between(1, shape.frames),
+            how: match self.steady {
+                Some(_) => Leaves::Politely,
+                None => noise.one_of(&choices),
+            },
+            until_frames: match self.steady {
+                Some(_) => u64::MAX,
+                None => noise.between(1, shape.frames),
+            },
             stalled_until: 0,
             is_over: false,
             is_whole: true,
-            gives_up_at: net.now + 20_000_000,
+            gives_up_at: net.now + self.steady.map_or(20_000_000, |_| 600_000_000),
             is_connected: false,
             has_asked: false,
         }));

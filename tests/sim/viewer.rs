@@ -18,6 +18,8 @@ pub struct Viewer {
     state: State,
     comes: u64,
     streams: Vec<String>,
+    /// It comes once, reads as bytes come, and leaves then (µs).
+    steady_until: Option<u64>,
 }
 
 /// How a viewer goes when its world ends.
@@ -91,6 +93,17 @@ impl Viewer {
             },
             comes: noise.between(1, 3),
             streams: streams.to_vec(),
+            steady_until: None,
+        }
+    }
+
+    /// One of an output over HTTP that comes at `at`, and leaves at `until` in good manners.
+    pub fn steady(at: u64, streams: &[String], until: u64) -> Viewer {
+        Viewer {
+            state: State::Away { until: at },
+            comes: 1,
+            streams: streams.to_vec(),
+            steady_until: Some(until),
         }
     }
 
@@ -164,7 +177,10 @@ impl Viewer {
         self.comes -= 1;
         let shard = net.noise.below(net.ports.len() as u64) as usize;
         let stream = self.streams[net.noise.below(self.streams.len() as u64) as usize].clone();
-        let output = net.noise.one_of(&[Output::Flv, Output::Ts, Output::Mp4, Output::Rtmp]);
+        let output = match self.steady_until {
+            Some(_) => net.noise.one_of(&[Output::Flv, Output::Ts, Output::Mp4]),
+            None => net.noise.one_of(&[Output::Flv, Output::Ts, Output::Mp4, Output::Rtmp]),
+        };
         let tag = if output == Output::Rtmp { stage.rtmp } else { stage.http };
         let Some(link) = net.connect(shard, tag) else {
             return self.leave(net);
@@ -174,7 +190,7 @@ impl Viewer {
             None => (Way::Rtmp(Box::new(Talk::play(link, &stream, seed))), Vec::new()),
             Some(extension) => {
                 let question = format!("GET /{stream}.{extension} HTTP/1.1\r\nHost: penstock\r\n\r\n");
-                let cut = match net.noise.once_in(4) {
+                let cut = match net.noise.once_in(4) && self.steady_until.is_none() {
                     true => net.noise.below(question.len() as u64) as usize,
                     false => question.len(),
                 };
@@ -196,6 +212,10 @@ impl Viewer {
             },
         };
         let leaves_at = now + noise.one_of(&[2_000, 300_000, 1_500_000, 60_000_000, 60_000_000]);
+        let (habit, leaves_at) = match self.steady_until {
+            Some(until) => (Habit::Prompt, until),
+            None => (habit, leaves_at),
+        };
         self.state = State::There(Box::new(Session {
             stream,
             output,
