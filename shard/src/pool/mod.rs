@@ -32,7 +32,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::sys::memory::{Mapping, PAGE_BYTES, WORD_BYTES};
-use crate::sys::sync::{Arc, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::sync::{Arc, AtomicU64, AtomicUsize, Ordering, fence, size};
 
 pub mod limits;
 pub mod log;
@@ -444,7 +444,7 @@ impl Places {
     fn within(bytes: usize) -> Places {
         let most = bytes / BLOCK_BYTES;
         let bitmap_bytes = most.div_ceil(64) * WORD_BYTES;
-        let block_0 = (HEADER_BYTES + 3 * bitmap_bytes).next_multiple_of(BLOCK_BYTES.max(PAGE_BYTES));
+        let block_0 = (HEADER_BYTES + 3 * bitmap_bytes).next_multiple_of(size(BLOCK_BYTES, PAGE_BYTES));
         let blocks = (bytes - block_0) / BLOCK_BYTES;
         assert!(blocks > 0 && blocks <= most);
         let used = HEADER_BYTES;
