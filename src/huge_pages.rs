@@ -1,6 +1,6 @@
 //! Whether the memory budget is made of larger pages: of those that are as large as its blocks, where the kernel may.
 //!
-//! Pages of a block's size make a block's first write, its punching and its `sendfile` several times cheaper and cost no
+//! Pages of a block's size make a block's first write, its punching and its `sendfile` cheaper and cost no
 //! memory beyond it. Larger ones do: a block that is given back keeps its part of a page, and one block takes a whole one.
 //! So they are asked for only where none larger could be given, and refused where larger ones would come by themselves.
 //!

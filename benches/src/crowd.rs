@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -433,7 +433,7 @@ impl ViewersThread {
             .into_iter()
             .map(|viewer| viewer.finish(now, &room))
             .collect();
-        let heard: Mutex<Heard> = Arc::try_unwrap(room.heard).unwrap_or_default();
+        let heard = Arc::into_inner(room.heard).expect("the viewers are gone, and their shares of it");
         Outcome {
             viewers,
             heard: heard.into_inner().unwrap_or_else(PoisonError::into_inner),

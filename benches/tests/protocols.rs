@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use peers::{Framing, Reply, Wire, http, listen, relay, request, tls};
@@ -142,7 +142,8 @@ struct Live {
     all: usize,
     awaited: u64,
     came: AtomicU64,
-    since: OnceLock<Instant>,
+    since: Mutex<Option<Instant>>,
+    begun: Condvar,
 }
 
 impl Live {
@@ -153,19 +154,24 @@ impl Live {
             all,
             awaited,
             came: AtomicU64::new(0),
-            since: OnceLock::new(),
+            since: Mutex::new(None),
+            begun: Condvar::new(),
         }
     }
 
     /// A list was asked for.
     fn asked(&self) {
         if self.came.fetch_add(1, Ordering::Relaxed) + 1 == self.awaited {
-            self.since.get_or_init(Instant::now);
+            self.since
+                .lock()
+                .expect("no holder panics")
+                .get_or_insert_with(Instant::now);
+            self.begun.notify_all();
         }
     }
 
     fn there(&self) -> usize {
-        let Some(since) = self.since.get() else {
+        let Some(since) = *self.since.lock().expect("no holder panics") else {
             return self.first;
         };
         let passed = since.elapsed().as_secs_f64() / self.interval.as_secs_f64();
@@ -174,9 +180,18 @@ impl Live {
 
     /// A server that blocks answers when it can.
     fn wait_for(&self, number: usize) {
-        while self.there() < number.min(self.all) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let Some(steps) = number.min(self.all).checked_sub(self.first) else {
+            return;
+        };
+        let since = self.since.lock().expect("no holder panics");
+        let since = self
+            .begun
+            .wait_while(since, |since| since.is_none())
+            .expect("no holder panics");
+        let due = since.expect("waited for") + self.interval.mul_f64(steps as f64 + 0.001);
+        drop(since);
+        // What is waited for is a time: the stream goes on by its clock.
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 

@@ -43,9 +43,10 @@ impl<M, K: Kernel> Core<M, K> {
             return;
         }
         connection.pacing = wanted;
-        self.counters.pacings_set.add(1);
-        // A socket that has no such bound sends as before.
-        let _ = self.kernel.set_pacing(&connection.socket, wanted);
+        // A socket that has no such bound sends as before, and is not counted.
+        if self.kernel.set_pacing(&connection.socket, wanted).is_ok() {
+            self.counters.pacings_set.add(1);
+        }
     }
 }
 
