@@ -24,6 +24,7 @@ pub mod names;
 pub mod registry;
 pub mod requirements;
 pub mod serve;
+pub mod shelf;
 pub mod stream;
 #[cfg(test)]
 mod trap;

@@ -17,6 +17,7 @@ use penstock_shard::mesh::ShardId;
 use crate::config::SecondPublisher;
 use crate::names::{Hosts, StreamName};
 use crate::registry::Packaging;
+use crate::shelf::{Edition, Item, Shelving};
 
 /// Names one grant of a name to a publisher, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +102,20 @@ pub enum Message<K: Kernel = Uring> {
         feed: Arc<Feed>,
         from: ShardId,
     },
+    /// To the arbiter: hand this question to the home, if there is one.
+    FindShelf(Shelve),
+    /// To the home: a viewer of `from` wants this, and it is not on the edition that `from` has.
+    Shelve(Shelve),
+    /// The answer to the shard that asked.
+    Shelved {
+        name: StreamName,
+        item: Item,
+        shelving: Shelving,
+    },
+    /// From the home to every shard that uses the stream's shelf: it has changed.
+    Edition { name: StreamName, edition: Arc<Edition> },
+    /// From the home: the shelf is gone, or no edition will come any more because this shard has not used it for long.
+    Unshelved { name: StreamName },
     /// From the control plane: play the built-in clip as `name`. To the arbiter of `name`.
     PlayClip { name: StreamName },
     /// From the control plane, to every shard: the host names of push rules have other addresses now.
@@ -116,6 +131,13 @@ pub struct Open {
     pub packaging: Option<Packaging>,
     pub from: ShardId,
     pub placing: Placing,
+}
+
+#[derive(Clone, Debug)]
+pub struct Shelve {
+    pub name: StreamName,
+    pub item: Item,
+    pub from: ShardId,
 }
 
 /// Whether the home may say that another shard is to serve who asks.

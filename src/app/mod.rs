@@ -16,6 +16,8 @@ mod outbox;
 mod placement;
 mod publishers;
 mod rtmp;
+mod segmented;
+mod shelves;
 mod shortage;
 mod viewers;
 
@@ -400,6 +402,11 @@ impl<K: Kernel> shard::App<K> for App<K> {
             }
             Message::Watch { name, feed, from } => self.watched_from(&name, &feed, from),
             Message::Unwatch { name, feed, from } => self.unwatched(core, &name, &feed, from),
+            Message::FindShelf(shelve) => self.find_shelf(core, shelve),
+            Message::Shelve(shelve) => self.shelve(core, shelve),
+            Message::Shelved { name, item, shelving } => self.shelved(core, &name, item, shelving),
+            Message::Edition { name, edition } => self.edition_came(core, name, edition),
+            Message::Unshelved { name } => self.unshelved(core, &name),
             Message::ShortenWindows => self.asked_to_shorten(core),
             Message::Hosts(hosts) => self.hosts = hosts,
             Message::PlayClip { name } => self.start_clip(core, name),

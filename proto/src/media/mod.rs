@@ -11,8 +11,10 @@
 //! 90,000 or finer for video).
 
 mod records;
+mod segments;
 
 pub use records::{Mark, Records};
+pub use segments::{Part, Piece, Pieces, Presentation, Rate, Rendition, Segment, SegmentMux};
 
 /// Codecs that a track can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -74,6 +74,10 @@ pub struct Record<'a> {
     pub flags: u32,
 }
 
+/// Bit of [`Record::flags`] that means something here: a segment, or another thing that is fetched as a whole, is complete
+/// behind this record. The other bits are the appliance's.
+pub const ENDS_OBJECT: u32 = 1;
+
 /// What belongs to a join point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
