@@ -1,30 +1,47 @@
-//! What does it cost to read the head of a request, in a session of its own?
+//! What does it cost to read the head of a request, in a session of its own? And what a question with its answer, on a
+//! connection that is kept?
 //!
-//! Two sizes: what a player on libavformat sends, and what a browser sends from behind a page with cookies.
+//! Two sizes of heads: what a player on libavformat sends, and what a browser sends from behind a page with cookies. Two of
+//! answers: a refusal, and a playlist.
 
 use std::hint::black_box;
 
-use penstock_proto::http::{Event, Limits, Output, Session};
+use penstock_proto::http::{Event, Limits, Output, Session, Status};
 
 use super::{Body, Step};
 
 const REQUESTS: u64 = 100;
 const PLAYER: &str = "GET /live.flv HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nRange: bytes=0-\r\n\
                       Connection: close\r\nHost: 192.0.2.7:8080\r\nIcy-MetaData: 1\r\n\r\n";
+const KEPT: &str = "GET /cmaf/live/1/chunk_240000.m4s?e=4f9d2b HTTP/1.1\r\nHost: 192.0.2.7:8080\r\n\r\n";
 
 pub fn steps() -> Vec<Step> {
     let heads = [("player", PLAYER.to_owned()), ("browser", browser())];
-    heads
-        .into_iter()
-        .map(|(size, head)| Step {
-            name: "http_head",
-            size,
-            unit: "request",
-            units: REQUESTS,
-            bytes: REQUESTS * head.len() as u64,
-            start: Box::new(move || read(head.clone())),
-        })
-        .collect()
+    let read = heads.into_iter().map(|(size, head)| Step {
+        name: "http_head",
+        size,
+        unit: "request",
+        units: REQUESTS,
+        bytes: REQUESTS * head.len() as u64,
+        start: Box::new(move || read(head.clone())),
+    });
+    let answers: [(&str, fn(&mut Session)); 2] = [
+        ("refusal", |session| {
+            session.refuse(0, Status::NotFound, "no such segment")
+        }),
+        ("playlist", |session| {
+            session.respond(0, Status::Ok, "application/vnd.apple.mpegurl", &[b'#'; 1_500]);
+        }),
+    ];
+    let answer = answers.into_iter().map(|(size, by)| Step {
+        name: "http_answer",
+        size,
+        unit: "answer",
+        units: REQUESTS,
+        bytes: 0,
+        start: Box::new(move || answer(by)),
+    });
+    read.chain(answer).collect()
 }
 
 fn browser() -> String {
@@ -59,5 +76,25 @@ fn read(head: String) -> Body {
         }
     };
     body();
+    Box::new(body)
+}
+
+fn answer(by: fn(&mut Session)) -> Body {
+    let mut session = Session::new(0, Limits::default());
+    let body = move || {
+        for _ in 0..REQUESTS {
+            let taken = session.handle_input(0, black_box(KEPT.as_bytes()));
+            assert_eq!(taken.ok(), Some(KEPT.len()), "a head is taken whole");
+            let mut bytes = 0;
+            while let Some(output) = session.poll_output() {
+                assert!(matches!(output, Output::Event(Event::Request(_))), "a kept connection");
+            }
+            by(&mut session);
+            while let Some(Output::Transmit(sent)) = session.poll_output() {
+                bytes += black_box(sent).len();
+            }
+            assert!(bytes > 100, "it is answered");
+        }
+    };
     Box::new(body)
 }

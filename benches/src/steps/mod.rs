@@ -50,7 +50,7 @@ mod tests {
         let mut names: Vec<&str> = steps.iter().map(|step| step.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 10, "{names:?}");
+        assert_eq!(names.len(), 11, "{names:?}");
         for name in names {
             assert!(
                 steps.iter().filter(|step| step.name == name).count() >= 2,
