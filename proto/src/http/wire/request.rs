@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::super::{Error, limits};
 use super::body::Body;
-use super::target;
+use super::range::ByteRange;
+use super::{conditions, target};
 
 /// Methods by name; what a stream answers to is the appliance's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,8 +177,37 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub fn range(&self) -> Option<&'a str> {
-        self.header("range")
+    /// Which bytes are asked for, of an object of this length (`None`: it grows) and tag. A `Range` that is repeated, or
+    /// comes with an `If-Range` for another tag, or with another method than GET, asks for nothing.
+    pub fn byte_range(&self, length: Option<u64>, etag: Option<&str>) -> ByteRange {
+        let Some(range) = self.only_header("range").filter(|_| self.head.method == Method::Get) else {
+            return ByteRange::None;
+        };
+        let is_of_this = match self.header_lines("if-range").next() {
+            Some(_) => {
+                let asked = self.only_header("if-range");
+                asked
+                    .zip(etag)
+                    .is_some_and(|(asked, etag)| conditions::is_tag(asked, etag))
+            }
+            None => true,
+        };
+        if is_of_this {
+            ByteRange::parse(range, length)
+        } else {
+            ByteRange::None
+        }
+    }
+
+    /// Whether the client has the object of this tag (304), which goes before a range.
+    pub fn if_none_match(&self, etag: &str) -> bool {
+        self.texts("if-none-match")
+            .any(|line| conditions::names_tag(line, etag))
+    }
+
+    /// Whether gzip is at least as welcome as plain bytes.
+    pub fn accepts_gzip(&self) -> bool {
+        conditions::prefers_gzip(self.texts("accept-encoding"))
     }
 
     pub fn origin(&self) -> Option<&'a str> {
@@ -192,14 +222,30 @@ impl<'a> Request<'a> {
 
     /// The value of the first header of this name (any case), if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        let mut lines = self.bytes[self.head.headers_start..].split(|byte| *byte == b'\n');
-        let value = lines.find_map(|line| {
+        self.header_lines(name)
+            .next()
+            .and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// The value of a header that means nothing when it is repeated.
+    fn only_header(&self, name: &str) -> Option<&'a str> {
+        let mut lines = self.header_lines(name);
+        let value = lines.next()?;
+        lines.next().is_none().then(|| str::from_utf8(value).ok()).flatten()
+    }
+
+    /// The values of a header that may be repeated, but those that are not UTF-8.
+    fn texts(&self, name: &'static str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.header_lines(name).filter_map(|value| str::from_utf8(value).ok())
+    }
+
+    fn header_lines<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let lines = self.bytes[self.head.headers_start..].split(|byte| *byte == b'\n');
+        lines.filter_map(move |line| {
             let colon = line.iter().position(|byte| *byte == b':')?;
-            line[..colon]
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then_some(&line[colon + 1..])
-        })?;
-        str::from_utf8(value.trim_ascii()).ok()
+            let is_named = line[..colon].eq_ignore_ascii_case(name.as_bytes());
+            is_named.then(|| line[colon + 1..].trim_ascii())
+        })
     }
 
     fn text(&self, range: &Range<usize>) -> &'a str {
@@ -329,10 +375,10 @@ fn reason_format(headers: &[httparse::Header<'_>]) -> ReasonFormat {
 }
 
 /// `q=0.75` as 750; 1,000 when absent or odd.
-fn weight_thousandths(parameters: &str) -> u32 {
+pub(super) fn weight_thousandths(parameters: &str) -> u32 {
     let value = parameters
         .split(';')
-        .find_map(|parameter| parameter.trim().strip_prefix("q="));
+        .find_map(|parameter| parameter.trim().strip_prefix(['q', 'Q'])?.strip_prefix('='));
     let weight = value.and_then(|value| value.trim().parse::<f32>().ok()).unwrap_or(1.0);
     if (0.0..=1.0).contains(&weight) {
         (weight * 1000.0) as u32
@@ -389,7 +435,9 @@ mod tests {
                 .collect();
             assert_eq!(pairs, ["video=h264", "a=b c"]);
             assert_eq!(request.host(), Some("h:8080"));
-            assert_eq!(request.range(), Some("bytes=0-"));
+            assert_eq!(request.header("range"), Some("bytes=0-"));
+            assert_eq!(request.byte_range(Some(7), None), ByteRange::One { first: 0, last: 6 });
+            assert!(!request.accepts_gzip() && !request.if_none_match("\"x\""));
             assert_eq!(request.origin(), Some("https://page"));
             assert_eq!(request.user_agent(), Some("Mozilla"));
             assert_eq!(request.header("accept"), Some("*/*"));
@@ -449,5 +497,66 @@ mod tests {
                 assert_eq!(request.head.reason_format, expected, "{accept}")
             });
         }
+    }
+
+    #[test]
+    fn ranges_are_asked_for_once_with_get_and_of_this_object() {
+        let part = ByteRange::One { first: 1, last: 2 };
+        let cases = [
+            ("GET", "Range: bytes=1-2\r\n", part),
+            ("GET", "RANGE:bytes=1-2 \r\nIf-Range: \"a\"\r\n", part),
+            ("GET", "", ByteRange::None),
+            ("HEAD", "Range: bytes=1-2\r\n", ByteRange::None),
+            ("POST", "Range: bytes=1-2\r\n", ByteRange::None),
+            ("GET", "Range: bytes=1-2\r\nRange: bytes=1-2\r\n", ByteRange::None),
+            ("GET", "Range: bytes=1-2\r\nrange: x\r\n", ByteRange::None),
+            ("GET", "Range: bytes=1-2\r\nIf-Range: \"b\"\r\n", ByteRange::None),
+            ("GET", "Range: bytes=1-2\r\nIf-Range: W/\"a\"\r\n", ByteRange::None),
+            (
+                "GET",
+                "Range: bytes=1-2\r\nIf-Range: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+                ByteRange::None,
+            ),
+            (
+                "GET",
+                "Range: bytes=1-2\r\nIf-Range: \"a\"\r\nIf-Range: \"a\"\r\n",
+                ByteRange::None,
+            ),
+            (
+                "GET",
+                "Range: bytes=9-\r\nIf-Range: \"a\"\r\n",
+                ByteRange::Unsatisfiable,
+            ),
+            ("GET", "Range: bytes=9-\r\nIf-Range: \"b\"\r\n", ByteRange::None),
+        ];
+        for (method, headers, expected) in cases {
+            let head = format!("{method} / HTTP/1.1\r\nHost: h\r\n{headers}\r\n");
+            request(head.as_bytes(), |request| {
+                assert_eq!(request.byte_range(Some(9), Some("\"a\"")), expected, "{head}");
+                let without = request.byte_range(Some(9), None);
+                let is_conditional = headers.contains("If-Range");
+                assert_eq!(
+                    without,
+                    if is_conditional { ByteRange::None } else { expected },
+                    "{head}"
+                );
+            });
+        }
+        let odd = b"GET / HTTP/1.1\r\nHost: h\r\nRange: bytes=1-2\xff\r\n\r\n";
+        request(odd, |request| {
+            assert_eq!(request.byte_range(Some(9), None), ByteRange::None)
+        });
+    }
+
+    #[test]
+    fn lists_go_on_in_further_lines() {
+        let head =
+            b"GET / HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"a\"\r\nAccept-Encoding: br\r\nIf-None-Match: \xff\r\n\
+            If-None-Match: W/\"b\", \"c\"\r\nAccept-Encoding: gzip\r\n\r\n";
+        request(head, |request| {
+            let found = ["\"a\"", "\"b\"", "\"c\"", "\"d\""].map(|etag| request.if_none_match(etag));
+            assert_eq!(found, [true, true, true, false]);
+            assert!(request.accepts_gzip());
+        });
     }
 }

@@ -8,6 +8,8 @@ use super::request::{Method, Persistence, ReasonFormat, Request};
 pub enum Status {
     Ok,
     NoContent,
+    PartialContent,
+    NotModified,
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -20,7 +22,10 @@ pub enum Status {
     Gone,
     ContentTooLarge,
     UriTooLong,
-    RangeNotSatisfiable,
+    /// Of what is growing the length is not known.
+    RangeNotSatisfiable {
+        length: Option<u64>,
+    },
     TooManyRequests {
         retry_after_seconds: u32,
     },
@@ -47,6 +52,8 @@ impl Status {
         match self {
             Status::Ok => (200, "OK"),
             Status::NoContent => (204, "No Content"),
+            Status::PartialContent => (206, "Partial Content"),
+            Status::NotModified => (304, "Not Modified"),
             Status::BadRequest => (400, "Bad Request"),
             Status::Unauthorized => (401, "Unauthorized"),
             Status::Forbidden => (403, "Forbidden"),
@@ -56,7 +63,7 @@ impl Status {
             Status::Gone => (410, "Gone"),
             Status::ContentTooLarge => (413, "Content Too Large"),
             Status::UriTooLong => (414, "URI Too Long"),
-            Status::RangeNotSatisfiable => (416, "Range Not Satisfiable"),
+            Status::RangeNotSatisfiable { .. } => (416, "Range Not Satisfiable"),
             Status::TooManyRequests { .. } => (429, "Too Many Requests"),
             Status::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large"),
             Status::InternalServerError => (500, "Internal Server Error"),
@@ -75,23 +82,32 @@ pub struct HeadWriter<'a> {
 }
 
 impl<'a> HeadWriter<'a> {
+    /// A writer of lines, wherever they belong.
+    pub(super) fn append_to(out: &'a mut Vec<u8>) -> Self {
+        HeadWriter { out }
+    }
+
     /// Status line, `Server`, `Connection` and the permission for every page to read the answer.
     pub fn begin(out: &'a mut Vec<u8>, status: Status, persistence: Persistence) -> Self {
         let mut head = HeadWriter { out };
-        head.push(&["HTTP/1.1 ", &status.code().to_string(), " ", status.phrase(), "\r\n"]);
-        head.field("Server", "penstock");
-        head.field(
-            "Connection",
-            match persistence {
-                Persistence::KeepAlive => "keep-alive",
-                Persistence::Close => "close",
-            },
-        );
-        head.field("Access-Control-Allow-Origin", "*");
+        let (code, phrase) = status.line();
+        head.text("HTTP/1.1 ");
+        head.number(u64::from(code));
+        head.push(&[" ", phrase, "\r\nServer: penstock\r\n"]);
+        head.text(match persistence {
+            Persistence::KeepAlive => "Connection: keep-alive\r\n",
+            Persistence::Close => "Connection: close\r\n",
+        });
+        head.text("Access-Control-Allow-Origin: *\r\n");
         match status {
             Status::MethodNotAllowed { allow } => head.field("Allow", allow),
             Status::ServiceUnavailable { retry_after_seconds } | Status::TooManyRequests { retry_after_seconds } => {
-                head.field("Retry-After", &retry_after_seconds.to_string());
+                head.number_field("Retry-After", u64::from(retry_after_seconds));
+            }
+            Status::RangeNotSatisfiable { length: Some(length) } => {
+                head.text("Content-Range: bytes */");
+                head.number(length);
+                head.text("\r\n");
             }
             _ => {}
         }
@@ -108,8 +124,46 @@ impl<'a> HeadWriter<'a> {
         self.push(&[name, ": ", value, "\r\n"]);
     }
 
+    fn number_field(&mut self, name: &str, number: u64) {
+        self.push(&[name, ": "]);
+        self.number(number);
+        self.text("\r\n");
+    }
+
     pub fn end(mut self) {
-        self.push(&["\r\n"]);
+        self.text("\r\n");
+    }
+
+    /// Appends `text` as it is: ours, or checked.
+    pub(super) fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    pub(super) fn number(&mut self, number: u64) {
+        self.digits(number, 10);
+    }
+
+    pub(super) fn hexadecimal(&mut self, number: u64) {
+        self.digits(number, 16);
+    }
+
+    fn digits(&mut self, mut number: u64, base: u64) {
+        // 2^64 has twenty digits.
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            digits[start] = b"0123456789abcdef"[(number % base) as usize];
+            number /= base;
+            if number == 0 {
+                break;
+            }
+        }
+        self.bytes(&digits[start..]);
     }
 
     fn push(&mut self, parts: &[&str]) {
@@ -128,17 +182,18 @@ pub fn write_fixed(
     body: &[u8],
     method: Method,
 ) {
+    out.reserve(FIXED_HEAD_BYTES + body.len());
     let mut head = HeadWriter::begin(out, status, persistence);
     head.field("Content-Type", content_type);
-    head.field("Content-Length", &body.len().to_string());
-    head.field("Cache-Control", "no-store");
+    head.number_field("Content-Length", body.len() as u64);
+    head.text("Cache-Control: no-store\r\n");
     head.end();
     if method != Method::Head {
         out.extend_from_slice(body);
     }
 }
 
-/// A refusal whose body is the reason, as one line of text or as `{"error":…}`.
+/// A refusal, which nobody may keep: the segment that is not there may be there at once. Its body is the reason, as one line of text or as `{"error":…}`.
 pub fn write_refusal(
     out: &mut Vec<u8>,
     status: Status,
@@ -172,20 +227,24 @@ pub fn write_options(out: &mut Vec<u8>, persistence: Persistence, allow: &str, r
     let mut head = HeadWriter::begin(out, Status::NoContent, persistence);
     head.field("Allow", allow);
     head.field("Access-Control-Allow-Methods", allow);
-    if let Some(asked) = request
+    let asked = request
         .header("access-control-request-headers")
-        .filter(|asked| is_field_list(asked))
-    {
-        head.field("Access-Control-Allow-Headers", asked);
-    }
+        .filter(|asked| is_field_list(asked));
+    head.field("Access-Control-Allow-Headers", asked.unwrap_or(ALLOW_HEADERS));
     // A page on the internet that plays from a box on the viewer's own network.
     if request.header("access-control-request-private-network") == Some("true") {
         head.field("Access-Control-Allow-Private-Network", "true");
     }
-    head.field("Access-Control-Max-Age", &limits::CORS_MAX_AGE_SECONDS.to_string());
+    head.number_field("Access-Control-Max-Age", u64::from(limits::CORS_MAX_AGE_SECONDS));
     head.field("Vary", "Access-Control-Request-Headers");
     head.end();
 }
+
+/// What players ask a range or a newer text with, for who does not say what it will send.
+const ALLOW_HEADERS: &str = "Range, If-Range, If-None-Match";
+
+/// About what the head of a fixed answer has: taken at once.
+const FIXED_HEAD_BYTES: usize = 256;
 
 fn is_field_list(list: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_, ".contains(&byte);
@@ -234,7 +293,8 @@ mod tests {
         Status::Gone,
         Status::ContentTooLarge,
         Status::UriTooLong,
-        Status::RangeNotSatisfiable,
+        Status::RangeNotSatisfiable { length: Some(1_000) },
+        Status::RangeNotSatisfiable { length: None },
         Status::TooManyRequests { retry_after_seconds: 2 },
         Status::HeaderFieldsTooLarge,
         Status::InternalServerError,
@@ -262,7 +322,10 @@ mod tests {
                 assert_eq!(field(&fields, "Content-Length"), Some(body.len().to_string().as_str()));
                 assert_eq!(field(&fields, "Allow").is_some(), code == 405);
                 assert_eq!(field(&fields, "Retry-After").is_some(), code == 503 || code == 429);
+                let range = (status == Status::RangeNotSatisfiable { length: Some(1_000) }).then_some("bytes */1000");
+                assert_eq!(field(&fields, "Content-Range"), range);
                 assert_eq!(field(&fields, "Connection"), Some("close"));
+                assert_eq!(field(&fields, "Cache-Control"), Some("no-store"));
                 let body = String::from_utf8(body).unwrap();
                 match format {
                     ReasonFormat::Text => assert_eq!(body, "no \"x\"\u{1}\r\n\n"),
@@ -290,15 +353,24 @@ mod tests {
     fn preflights_are_granted_within_bounds() {
         let long = "x".repeat(limits::CORS_HEADERS_BYTES_MAX + 1);
         let cases: &[(&str, Option<&str>, Option<&str>)] = &[
-            ("", None, None),
+            ("", Some(ALLOW_HEADERS), None),
+            ("Access-Control-Request-Headers: range\r\n", Some("range"), None),
             (
                 "Access-Control-Request-Headers: range, X-a\r\n",
                 Some("range, X-a"),
                 None,
             ),
-            ("Access-Control-Request-Headers: a\"b\r\n", None, None),
-            (&format!("Access-Control-Request-Headers: {long}\r\n"), None, None),
-            ("Access-Control-Request-Private-Network: true\r\n", None, Some("true")),
+            ("Access-Control-Request-Headers: a\"b\r\n", Some(ALLOW_HEADERS), None),
+            (
+                &format!("Access-Control-Request-Headers: {long}\r\n"),
+                Some(ALLOW_HEADERS),
+                None,
+            ),
+            (
+                "Access-Control-Request-Private-Network: true\r\n",
+                Some(ALLOW_HEADERS),
+                Some("true"),
+            ),
         ];
         for (headers, allow_headers, private_network) in cases {
             let bytes = format!("OPTIONS /x HTTP/1.1\r\nHost: h\r\n{headers}\r\n").into_bytes();
