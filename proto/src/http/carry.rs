@@ -55,6 +55,10 @@ impl Session {
                 out.extend_from_slice(&input_bytes.to_le_bytes());
             }
             State::Closing(_) | State::Closed => out.push(4),
+            State::Sending { pipelined } => {
+                out.push(5);
+                put_bytes(out, pipelined);
+            }
         }
         assert!(out.len() - start <= limits::EXPORT_BYTES_MAX);
     }
@@ -138,6 +142,13 @@ fn import_state(source: &mut Source<'_>) -> Result<State, ImportError> {
             input_bytes: source.u32()?,
         }),
         4 => Ok(State::Closed),
+        5 => {
+            let pipelined = source.bytes()?.to_vec();
+            if pipelined.len() > limits::PIPELINED_BYTES_MAX {
+                return Err(source.invalid("pipelined bytes"));
+            }
+            Ok(State::Sending { pipelined })
+        }
         _ => Err(source.invalid("state")),
     }
 }

@@ -107,6 +107,86 @@ pub(super) const CASES: &[Case] = &[
         ["405"],
         Some(Cause::Answered)
     ),
+    // Bodies that others send.
+    case!(
+        "bodies, one behind the other",
+        b"GET /body HTTP/1.1\r\nHost: h\r\n\r\nGET /growing HTTP/1.1\r\nHost: h\r\n\r\nGET /fixed HTTP/1.1\r\nHost: h\r\n\r\n",
+        ["Get /body", "Get /growing", "Get /fixed"],
+        ["200", "200", "200"],
+        None
+    ),
+    case!(
+        "what comes while a body is being sent waits",
+        b"GET /held/growing HTTP/1.1\r\nHost: h\r\n\r\nGET /held/body HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nxxGET /no HTTP/1.1\r\nHo",
+        ["Get /held/growing", "Get /held/body"],
+        ["200", "200"],
+        None
+    ),
+    case!(
+        "what is wrong behind a body is told behind it",
+        b"GET /held/body HTTP/1.1\r\nHost: h\r\n\r\nBREW /a HTTP/1.1\r\nHost: h\r\n\r\n",
+        ["Get /held/body"],
+        ["200", "501"],
+        illegal(Error::MethodUnknown)
+    ),
+    case!(
+        "the last body",
+        b"GET /held/body HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /fixed HTTP/1.1\r\nHost: h\r\n\r\n",
+        ["Get /held/body"],
+        ["200"],
+        Some(Cause::Answered)
+    ),
+    case!(
+        "a body over HTTP/1.0",
+        b"GET /body HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /body HTTP/1.0\r\n\r\n",
+        ["Get /body", "Get /body"],
+        ["200", "200"],
+        Some(Cause::Answered)
+    ),
+    case!(
+        "no chunks over HTTP/1.0",
+        b"HEAD /growing HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /growing HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        ["Head /growing", "Get /growing"],
+        ["200", "200"],
+        Some(Cause::Answered)
+    ),
+    case!(
+        "heads of bodies",
+        b"HEAD /body HTTP/1.1\r\nHost: h\r\nRange: bytes=1-2\r\n\r\nHEAD /growing HTTP/1.1\r\nHost: h\r\n\r\nGET /fixed HTTP/1.1\r\nHost: h\r\n\r\n",
+        ["Head /body", "Head /growing", "Get /fixed"],
+        ["200", "200", "200"],
+        None
+    ),
+    case!(
+        "ranges",
+        b"GET /body HTTP/1.1\r\nHost: h\r\nRange: bytes=1-2\r\n\r\nGET /body HTTP/1.1\r\nHost: h\r\nRange: bytes=10-\r\n\r\n\
+          GET /body HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1,3-\r\n\r\nGET /body HTTP/1.1\r\nHost: h\r\nRange: bytes=99999999999999999999-\r\n\r\n",
+        ["Get /body", "Get /body", "Get /body", "Get /body"],
+        ["206", "416", "200", "416"],
+        None
+    ),
+    case!(
+        "ranges of what grows",
+        b"GET /held/growing HTTP/1.1\r\nHost: h\r\nRange: bytes=3-\r\n\r\nGET /growing HTTP/1.1\r\nHost: h\r\nRange: bytes=3-5\r\n\r\n\
+          GET /growing HTTP/1.1\r\nHost: h\r\nRange: bytes=3-9007199254740991\r\n\r\n",
+        ["Get /held/growing", "Get /growing", "Get /growing"],
+        ["206", "206", "206"],
+        None
+    ),
+    case!(
+        "a range over HTTP/1.0, of what grows",
+        b"GET /growing HTTP/1.0\r\nRange: bytes=3-\r\n\r\n",
+        ["Get /growing"],
+        ["206"],
+        Some(Cause::Answered)
+    ),
+    case!(
+        "nothing new",
+        b"GET /held/text HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"a1\"\r\n\r\nGET /text HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"a0\"\r\nAccept-Encoding: gzip\r\n\r\n",
+        ["Get /held/text", "Get /text"],
+        ["304", "200"],
+        None
+    ),
     // Smuggling shapes.
     case!(
         "length and chunked",

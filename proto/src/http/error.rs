@@ -75,7 +75,7 @@ pub enum Error {
     TrailerTooLong {
         bytes_max: u32,
     },
-    /// A viewer that is being sent an endless answer keeps sending.
+    /// A viewer that is being sent the connection's last answer keeps sending.
     StreamInputTooLong {
         bytes_max: u32,
     },
@@ -134,10 +134,7 @@ impl fmt::Display for Error {
             Error::ChunkEndMissing { body_offset } => write!(f, "line end missing at body byte {body_offset}"),
             Error::TrailerTooLong { bytes_max } => write!(f, "trailer over {bytes_max} bytes"),
             Error::StreamInputTooLong { bytes_max } => {
-                write!(
-                    f,
-                    "more than {bytes_max} bytes received from a viewer of an endless answer"
-                )
+                write!(f, "more than {bytes_max} bytes received behind the last request")
             }
         }
     }

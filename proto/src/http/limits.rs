@@ -37,7 +37,7 @@ pub const HEADERS_MAX: usize = 64;
 /// one behind a POST body).
 pub const LEADING_EMPTY_LINES_MAX: u8 = 4;
 
-/// Bytes of later requests kept while one waits for its answer: a dozen of a player's requests. What comes beyond is not
+/// Bytes of later requests kept while one waits for its answer, or its body is being sent: a dozen of a player's requests. What comes beyond is not
 /// taken ([`handle_input`](super::Session::handle_input) says so).
 pub const PIPELINED_BYTES_MAX: usize = 8 * 1024;
 
@@ -47,8 +47,8 @@ pub const CHUNK_LINE_BYTES_MAX: u32 = 256;
 /// All trailer lines of a chunked body.
 pub const TRAILER_BYTES_MAX: u32 = 4 * 1024;
 
-/// What a viewer may send while it is sent an endless answer; it has nothing to say there, and pipelined requests behind
-/// one can never be answered.
+/// What a viewer may send while it is sent the connection's last answer, an endless one or a body; it has nothing to say
+/// there, and pipelined requests behind one can never be answered.
 pub const STREAM_INPUT_BYTES_MAX: u32 = 64 * 1024;
 
 /// `User-Agent` as given to logs and counters.
@@ -60,7 +60,7 @@ pub const CORS_HEADERS_BYTES_MAX: usize = 512;
 /// How long a browser may keep the answer to a preflight; Chromium caps it at two hours.
 pub const CORS_MAX_AGE_SECONDS: u32 = 7_200;
 
-/// A parked session (an endless answer is being sent), heap included. A TCP viewer's whole state is budgeted at 2 KiB.
+/// A parked session (an answer is being sent by others), heap included but for requests that came early. A TCP viewer's whole state is budgeted at 2 KiB.
 pub const PARKED_BYTES_MAX: usize = 256;
 
 /// Nothing that [`Session::export`](super::Session::export) writes is longer: one head, pipelined bytes, one answer.

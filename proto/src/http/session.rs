@@ -6,7 +6,8 @@ use reading::Line;
 pub(super) use reading::Reading;
 
 use super::wire::body::{Body, Taken};
-use super::wire::request::{Head, Method, Persistence, ReasonFormat, Request};
+use super::wire::content::{self, Framing, Length};
+use super::wire::request::{Head, Method, Persistence, ReasonFormat, Request, Version};
 use super::wire::response::{self, Status};
 use super::{Error, Limits, limits};
 
@@ -43,13 +44,17 @@ pub enum Cause {
     Local,
 }
 
-/// What was begun by [`Session::respond_stream`].
+/// What was begun by [`Session::respond_stream`] or [`Session::respond_body`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The stream's bytes follow the head, up to the end of the connection.
     Stream,
-    /// The request was a HEAD: no stream follows, the session goes on.
+    /// Nothing follows the head, and the session goes on: the request was a HEAD, or there are no bytes to send.
     HeadOnly,
+    /// The body follows the head, framed as the head says.
+    Body,
+    /// The body follows the head as it is, without chunks, for a peer that knows none: the connection's end is the body's.
+    Plain,
 }
 
 /// One peer's dialogue. Owned by the shard that owns its socket; moves by [`export`](Session::export).
@@ -78,7 +83,12 @@ pub(super) enum State {
         exchange: Box<Exchange>,
         announced: bool,
     },
-    /// An endless answer is being sent by others from the stream's feed.
+    /// An answer is being sent by others, and more come behind it.
+    Sending {
+        /// Later requests, unread.
+        pipelined: Vec<u8>,
+    },
+    /// The connection's last answer is being sent by others: an endless one, or a body.
     Streaming {
         input_bytes: u32,
     },
@@ -126,7 +136,7 @@ impl Session {
     }
 
     /// Takes what the peer sent and returns how many bytes of it. Fewer than given only while a request waits for its
-    /// answer and [`limits::PIPELINED_BYTES_MAX`] are kept already: give the rest again behind the answer.
+    /// answer, or a body is being sent, and [`limits::PIPELINED_BYTES_MAX`] are kept already: give the rest again behind the answer.
     ///
     /// # Errors
     /// The peer broke the protocol. It has its answer in `poll_output`, and [`Event::Close`] with the same error follows;
@@ -240,6 +250,63 @@ impl Session {
         Answer::Stream
     }
 
+    /// Begins an answer whose body others send. Once its head has been drained, the caller sends the bytes that the head
+    /// announced (for [`Answer::Body`] and [`Answer::Plain`]), and says [`body_sent`](Session::body_sent). A body that
+    /// cannot be sent whole ends with the connection, by a reset: a peer may not take it for complete.
+    ///
+    /// # Panics
+    /// If the head contradicts itself.
+    pub fn respond_body(&mut self, now_millis: u64, head: &content::Head<'_>) -> Answer {
+        let exchange = self.take_exchange();
+        let asked = &exchange.head;
+        let (framing, mut persistence) = match (head.length, asked.version) {
+            (Length::Known(bytes), _) => (Framing::Length(bytes), asked.persistence),
+            (Length::Chunked, Version::Http11) => (Framing::Chunked, asked.persistence),
+            (Length::Chunked, Version::Http10) => (Framing::Close, asked.persistence),
+        };
+        let follows =
+            asked.method != Method::Head && head.status != Status::NotModified && head.length != Length::Known(0);
+        if !follows {
+            content::write_head(&mut self.out, persistence, head, framing);
+            self.answered(now_millis, *exchange);
+            return Answer::HeadOnly;
+        }
+        if framing == Framing::Close {
+            persistence = Persistence::Close;
+        }
+        content::write_head(&mut self.out, persistence, head, framing);
+        self.state = match persistence {
+            Persistence::KeepAlive => State::Sending {
+                pipelined: exchange.pipelined,
+            },
+            Persistence::Close => State::Streaming { input_bytes: 0 },
+        };
+        match framing {
+            Framing::Length(_) | Framing::Chunked => Answer::Body,
+            Framing::Close => Answer::Plain,
+        }
+    }
+
+    /// The last byte of a body is on its way: the next request is read, or the connection ends. Of one that has ended
+    /// meanwhile there is nothing more to say.
+    ///
+    /// # Panics
+    /// If none was being sent.
+    pub fn body_sent(&mut self, now_millis: u64) {
+        assert!(self.is_drained(), "outputs must be drained before the end of a body");
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Sending { pipelined } => self.read_on(now_millis, &pipelined),
+            State::Streaming { .. } => self.state = State::Closing(Cause::Answered),
+            State::Closed => {}
+            state => panic!("no body is being sent in {state:?}"),
+        }
+    }
+
+    /// Whether a body is being sent behind which the connection goes on.
+    pub fn is_sending(&self) -> bool {
+        matches!(self.state, State::Sending { .. })
+    }
+
     /// Ends the dialogue from our side: [`Event::Close`] follows. A waiting request gets no answer.
     pub fn close(&mut self) {
         self.deadline = None;
@@ -248,9 +315,9 @@ impl Session {
         }
     }
 
-    /// Whether an endless answer has begun and its head is out: the connection needs no task and no buffer.
+    /// Whether an answer is being sent by others and its head is out: the connection needs no task and no buffer.
     pub fn is_parked(&self) -> bool {
-        matches!(self.state, State::Streaming { .. }) && self.out.is_empty()
+        matches!(self.state, State::Streaming { .. } | State::Sending { .. }) && self.out.is_empty()
     }
 
     /// This value and everything it owns, by capacity.
@@ -258,6 +325,7 @@ impl Session {
         let state = match &self.state {
             State::Head(reading) => size_of::<Reading>() + reading.bytes.capacity(),
             State::Body { exchange, .. } | State::Asked { exchange, .. } => exchange.bytes(),
+            State::Sending { pipelined } => pipelined.capacity(),
             State::Streaming { .. } | State::Closing(_) | State::Closed => 0,
         };
         size_of::<Session>() + self.out.capacity() + state
@@ -287,6 +355,10 @@ impl Session {
                 assert!(self.deadline.is_none(), "the peer waits for us");
                 assert!(exchange.pipelined.len() <= limits::PIPELINED_BYTES_MAX);
                 assert!(exchange.head.persistence == Persistence::KeepAlive || exchange.pipelined.is_empty());
+            }
+            State::Sending { pipelined } => {
+                assert!(self.deadline.is_none(), "the peer waits for the body");
+                assert!(pipelined.len() <= limits::PIPELINED_BYTES_MAX);
             }
             State::Streaming { .. } | State::Closing(_) | State::Closed => assert!(self.deadline.is_none()),
         }
@@ -320,6 +392,7 @@ impl Session {
                     }
                 },
                 State::Asked { exchange, .. } => return Ok(taken + exchange.keep(rest)),
+                State::Sending { pipelined } => return Ok(taken + keep(pipelined, rest)),
                 State::Streaming { input_bytes } => {
                     let added = u32::try_from(rest.len()).unwrap_or(u32::MAX);
                     *input_bytes = input_bytes.saturating_add(added);
@@ -422,10 +495,14 @@ impl Session {
             self.state = State::Closing(Cause::Answered);
             return;
         }
+        self.read_on(now_millis, &exchange.pipelined);
+    }
+
+    fn read_on(&mut self, now_millis: u64, pipelined: &[u8]) {
         self.state = State::Head(Box::default());
         self.arm(now_millis, Timer::Idle);
-        if let Ok(taken) = self.advance(now_millis, &exchange.pipelined) {
-            assert_eq!(taken, exchange.pipelined.len(), "what was kept once fits again");
+        if let Ok(taken) = self.advance(now_millis, pipelined) {
+            assert_eq!(taken, pipelined.len(), "what was kept once fits again");
         }
     }
 
@@ -477,11 +554,15 @@ impl Exchange {
         if self.head.persistence == Persistence::Close {
             return input.len();
         }
-        let room = limits::PIPELINED_BYTES_MAX - self.pipelined.len();
-        let taken = input.len().min(room);
-        self.pipelined.extend_from_slice(&input[..taken]);
-        taken
+        keep(&mut self.pipelined, input)
     }
+}
+
+fn keep(pipelined: &mut Vec<u8>, input: &[u8]) -> usize {
+    let room = limits::PIPELINED_BYTES_MAX - pipelined.len();
+    let taken = input.len().min(room);
+    pipelined.extend_from_slice(&input[..taken]);
+    taken
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::ImportError;
 use super::super::super::cases::CASES;
-use super::super::super::fuzz::{Told, answer, converse, drain, moved};
+use super::super::super::fuzz::{ETAG, Told, converse, drain, exported_bytes as exported, finish, moved, serve};
 use super::super::super::wire::body::Place as BodyPlace;
+use super::super::super::{Cache, Coding, Head, ImportError, Length};
 use super::*;
 use crate::noise::Noise;
 use crate::states::states;
@@ -20,6 +20,7 @@ states! {
         State::Body { body: Body::Chunked { place: BodyPlace::End { .. }, .. }, .. } => "chunk end",
         State::Body { body: Body::Chunked { place: BodyPlace::Trailer { .. }, .. }, .. } => "trailer",
         State::Asked { .. } => "asked",
+        State::Sending { .. } => "sending",
         State::Streaming { .. } => "streaming",
         State::Closing(_) => "closing",
         State::Closed => "closed",
@@ -41,26 +42,21 @@ fn found(session: &Session) -> Found {
     )
 }
 
-fn exported(session: &Session) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    session.export(&mut bytes);
-    bytes
-}
-
 /// A connection byte by byte, a millisecond each; requests are answered at once. `at` is told the place and the session
-/// whenever it could move, also while a request waits; what it gives back goes on.
+/// whenever it could move, also while a request waits and while a body is being sent; what it gives back goes on.
 fn walk(input: &[u8], mut at: impl FnMut(usize, Session) -> Session) -> Told {
     let mut session = at(0, Session::new(0, Limits::default()));
     let mut told = Told::default();
+    let mut stop = |bytes: usize, session: &mut Session| {
+        let there = std::mem::replace(session, Session::new(0, Limits::default()));
+        *session = at(bytes, there);
+    };
     for (number, byte) in input.iter().enumerate() {
         let taken = session.handle_input(number as u64, &[*byte]).unwrap_or(1);
         assert_eq!(taken, 1, "answers are not waited for");
-        while drain(&mut session, &mut told) {
-            session = at(number + 1, session);
-            answer(&mut session);
-        }
-        session = at(number + 1, session);
+        serve(&mut session, &mut told, &mut |session| stop(number + 1, session));
     }
+    finish(&mut session, &mut told, &mut |session| stop(input.len(), session));
     told
 }
 
@@ -120,7 +116,7 @@ fn moved_behind_every_byte_a_connection_goes_as_without() {
 #[test]
 fn in_every_state_answers_input_and_time_come_to_the_same() {
     type Act = fn(&mut Session, &[u8]);
-    let acts: [(&str, Act); 7] = [
+    let acts: [(&str, Act); 9] = [
         ("input", |session, rest| {
             let _refused = session.handle_input(9_000, rest);
         }),
@@ -133,7 +129,17 @@ fn in_every_state_answers_input_and_time_come_to_the_same() {
         ("long silence", |session, _| session.handle_timeout(u64::MAX)),
         ("an answer", |session, _| {
             if session.request().is_some() {
-                answer(session);
+                session.refuse(7, Status::NotFound, "no such segment");
+            }
+        }),
+        ("a body", |session, _| {
+            if session.request().is_some() {
+                session.respond_body(7, &whole_in_chunks());
+            }
+        }),
+        ("a body's end", |session, _| {
+            if session.is_parked() {
+                session.body_sent(7);
             }
         }),
         ("a stream", |session, _| {
@@ -214,22 +220,34 @@ fn in_every_state_damage_is_an_error_or_harmless() {
     }
 }
 
+fn whole_in_chunks() -> Head<'static> {
+    Head {
+        status: Status::Ok,
+        content_type: "video/mp4",
+        length: Length::Chunked,
+        content_range: None,
+        etag: Some(ETAG),
+        cache: Cache::NoStore,
+        coding: Coding::Only,
+        wall_seconds: 0,
+    }
+}
+
 /// If it is taken at all, it answers, takes input and keeps time without a panic, and can move on.
 fn live_on(export: &[u8], rest: &[u8]) {
     for time in [0, u64::MAX] {
         let Ok(mut session) = Session::import(export) else {
             return;
         };
+        let mut told = Told::default();
         session.check_invariants();
         session.handle_timeout(time);
-        while drain(&mut session, &mut Told::default()) {
-            answer(&mut session);
-        }
+        serve(&mut session, &mut told, &mut |_| {});
         let _refused = session.handle_input(time, rest);
         session.check_invariants();
-        while drain(&mut session, &mut Told::default()) {
-            answer(&mut session);
-        }
+        serve(&mut session, &mut told, &mut |_| {});
+        session = moved(&session);
+        finish(&mut session, &mut told, &mut |_| {});
         session = moved(&session);
         session.handle_timeout(u64::MAX);
         session.check_invariants();
