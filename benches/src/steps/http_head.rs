@@ -1,12 +1,12 @@
 //! What does it cost to read the head of a request, in a session of its own? And what a question with its answer, on a
 //! connection that is kept?
 //!
-//! Two sizes of heads: what a player on libavformat sends, and what a browser sends from behind a page with cookies. Two of
-//! answers: a refusal, and a playlist.
+//! Two sizes of heads: what a player on libavformat sends, and what a browser sends from behind a page with cookies. Four of
+//! answers: a refusal, a text that the session sends, and the heads of a segment and of a range that others send.
 
 use std::hint::black_box;
 
-use penstock_proto::http::{Event, Limits, Output, Session, Status};
+use penstock_proto::http::{Answer, Cache, Coding, ContentRange, Event, Head, Length, Limits, Output, Session, Status};
 
 use super::{Body, Step};
 
@@ -14,6 +14,23 @@ const REQUESTS: u64 = 100;
 const PLAYER: &str = "GET /live.flv HTTP/1.1\r\nUser-Agent: Lavf/59.27.100\r\nAccept: */*\r\nRange: bytes=0-\r\n\
                       Connection: close\r\nHost: 192.0.2.7:8080\r\nIcy-MetaData: 1\r\n\r\n";
 const KEPT: &str = "GET /cmaf/live/1/chunk_240000.m4s?e=4f9d2b HTTP/1.1\r\nHost: 192.0.2.7:8080\r\n\r\n";
+
+const SEGMENT: Head<'_> = Head {
+    status: Status::Ok,
+    content_type: "video/mp4",
+    length: Length::Known(650_000),
+    content_range: None,
+    etag: Some("\"4f9d2b-1-240000\""),
+    cache: Cache::Immutable { max_age_seconds: 60 },
+    coding: Coding::Only,
+    wall_seconds: 1_764_120_000,
+};
+const PART: Head<'_> = Head {
+    status: Status::PartialContent,
+    length: Length::Chunked,
+    content_range: Some(ContentRange::open(325_000)),
+    ..SEGMENT
+};
 
 pub fn steps() -> Vec<Step> {
     let heads = [("player", PLAYER.to_owned()), ("browser", browser())];
@@ -25,13 +42,15 @@ pub fn steps() -> Vec<Step> {
         bytes: REQUESTS * head.len() as u64,
         start: Box::new(move || read(head.clone())),
     });
-    let answers: [(&str, fn(&mut Session)); 2] = [
+    let answers: [(&str, Answering); 4] = [
         ("refusal", |session| {
             session.refuse(0, Status::NotFound, "no such segment")
         }),
-        ("playlist", |session| {
+        ("fixed", |session| {
             session.respond(0, Status::Ok, "application/vnd.apple.mpegurl", &[b'#'; 1_500]);
         }),
+        ("segment", |session| begin(session, &SEGMENT)),
+        ("part", |session| begin(session, &PART)),
     ];
     let answer = answers.into_iter().map(|(size, by)| Step {
         name: "http_answer",
@@ -79,7 +98,13 @@ fn read(head: String) -> Body {
     Box::new(body)
 }
 
-fn answer(by: fn(&mut Session)) -> Body {
+type Answering = fn(&mut Session);
+
+fn begin(session: &mut Session, head: &Head<'_>) {
+    assert_eq!(session.respond_body(0, head), Answer::Body);
+}
+
+fn answer(by: Answering) -> Body {
     let mut session = Session::new(0, Limits::default());
     let body = move || {
         for _ in 0..REQUESTS {
@@ -94,6 +119,9 @@ fn answer(by: fn(&mut Session)) -> Body {
                 bytes += black_box(sent).len();
             }
             assert!(bytes > 100, "it is answered");
+            if session.is_sending() {
+                session.body_sent(0);
+            }
         }
     };
     Box::new(body)
