@@ -19,6 +19,7 @@ pub mod tag;
 
 pub mod dtsc;
 pub mod flv;
+pub mod hls;
 pub mod http;
 pub mod mp4;
 pub mod rtmp;
