@@ -1,6 +1,6 @@
 //! Answers whose bodies others send: what their heads say, when the connection goes on, and what is kept meanwhile.
 
-use super::super::super::fuzz::{BODY, ETAG};
+use super::super::super::fuzz::{BODY, ETAG, exported_bytes};
 use super::super::super::{Cache, Coding, ContentRange, Head, Length, chunk_head};
 use super::*;
 
@@ -367,6 +367,23 @@ fn bodies_read_back_as_they_were_sent() {
             );
             assert!(head.contains(line), "{request}: {head}");
         }
+    }
+}
+
+#[test]
+fn no_more_than_the_bound_is_imported_behind_a_body() {
+    let mut session = asked(ONE);
+    session.respond_body(2_000, &head(Length::Known(10)));
+    drain(&mut session);
+    let export = exported_bytes(&session);
+    let before = export.strip_suffix(&[0; 4]).expect("nothing came behind the request");
+    for (bytes, is_taken) in [
+        (limits::PIPELINED_BYTES_MAX, true),
+        (limits::PIPELINED_BYTES_MAX + 1, false),
+    ] {
+        let length = u32::try_from(bytes).unwrap().to_le_bytes();
+        let more = [before, &length, &vec![b'x'; bytes]].concat();
+        assert_eq!(Session::import(&more).is_ok(), is_taken, "{bytes} bytes");
     }
 }
 
