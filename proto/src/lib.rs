@@ -2,8 +2,8 @@
 //!
 //! Nothing here owns a socket, a file, a clock, a thread, randomness or a log: bytes, time and seeds come in as
 //! arguments, and what to do comes out as values. A protocol is one folder; none imports another. What they share is
-//! [`media`] (tracks, frames, breaks, the [`media::Mux`] seam), [`codec`] (headers of the codecs themselves) and
-//! [`tag`] (the audio and video message body that RTMP and FLV have in common).
+//! [`media`] (tracks, frames, breaks, the [`media::Mux`] seam), [`codec`] (headers of the codecs themselves),
+//! [`tag`] (the audio and video message body that RTMP and FLV have in common) and [`xml`].
 
 #![forbid(unsafe_code)]
 
@@ -16,11 +16,14 @@ mod noise;
 #[cfg(test)]
 mod states;
 pub mod tag;
+pub mod xml;
 
+pub mod dash;
 pub mod dtsc;
 pub mod flv;
 pub mod hls;
 pub mod http;
 pub mod mp4;
 pub mod rtmp;
+pub mod smooth;
 pub mod ts;
