@@ -90,14 +90,8 @@ fn control(media: &Media, target: u64, problems: &mut Problems) {
     };
     let line = control.line;
     if media.version < 9 {
-        // AVPlayer: -12646.
-        problems.add(
-            line,
-            What::Version {
-                stated: media.version,
-                needed: 9,
-            },
-        );
+        let stated = media.version;
+        problems.add(line, What::ControlVersion { stated });
     }
     let needed = HOLD_BACK_TARGETS.saturating_mul(target);
     if let Some(nanos) = control.hold_back.filter(|nanos| *nanos < needed) {

@@ -42,6 +42,10 @@ pub enum What {
         stated: u64,
         needed: u64,
     },
+    /// AVPlayer refuses `EXT-X-SERVER-CONTROL` below version 9 (-12646).
+    ControlVersion {
+        stated: u64,
+    },
     ExtinfRounded {
         seconds: u64,
         target: u64,
@@ -180,6 +184,7 @@ impl What {
         match self {
             What::TooLong | What::CarriageReturn | What::NoFinalLineFeed | What::ExtinfOver { .. } => "",
             What::DateMissing | What::PartsMissing | What::HintUntrue | What::CodecsWithoutAudio => "",
+            What::CodecsMissing | What::ControlVersion { .. } => "",
             What::GroupUnused | What::SequenceLeaps { .. } | What::PartTargetChanged { .. } => "",
             What::FirstLine => "4.4.1.1",
             What::Control | What::UnknownTag | What::Mixed | What::Empty => "4.1",
@@ -201,7 +206,6 @@ impl What {
             What::HintOfThePast => "4.4.5.3",
             What::AfterEnd(_) => "4.4.3.4",
             What::NoVariant | What::UriMissing | What::Bandwidth { .. } => "4.4.6.2",
-            What::CodecsMissing => "4.4.6.2",
             What::GroupUnknown => "4.4.6.2.1",
             What::NameTwice | What::DefaultTwice | What::SelectedAlike | What::GroupsDiffer => "4.4.6.1.1",
             What::DefaultNotSelected | What::MediaUri => "4.4.6.1",

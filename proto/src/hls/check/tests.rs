@@ -104,7 +104,7 @@ fn media_playlists_that_are_wrong_in_one_way() {
             "#EXT-X-VERSION:9",
             "#EXT-X-VERSION:8",
             4,
-            W::Version { stated: 8, needed: 9 },
+            W::ControlVersion { stated: 8 },
         ),
         (
             "EXTINF:2.0,\na11",
