@@ -6,6 +6,7 @@ mod fan_out;
 mod hot_path;
 mod http_head;
 pub mod instructions;
+mod playlist;
 
 /// Does the step's work once.
 pub type Body = Box<dyn FnMut()>;
@@ -35,6 +36,7 @@ impl std::fmt::Debug for Step {
 pub fn all() -> Vec<Step> {
     let mut steps = hot_path::steps();
     steps.extend(http_head::steps());
+    steps.extend(playlist::steps());
     steps.extend(fan_out::steps());
     steps
 }
