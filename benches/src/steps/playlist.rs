@@ -10,7 +10,7 @@ use penstock_proto::media::{Part, Presentation, Rendition, Segment};
 use super::{Body, Step};
 
 pub fn steps() -> Vec<Step> {
-    [("10 KB", 65), ("an hour", 1_800)]
+    [("10 KB", 86), ("an hour", 1_800)]
         .into_iter()
         .map(|(size, segments)| Step {
             name: "playlist",
