@@ -3,7 +3,7 @@
 use crate::codec::{aac, av1, h264, hevc, nal, opus};
 use crate::media::{Codec, Format, Frame, Kind, Track};
 use crate::ts::limits::{DECODE_DELAY_MS, LEAD_MS_MAX, STAMP_PER_MS};
-use crate::ts::wire::{STAMP_HZ, pes, section, stamp};
+use crate::ts::wire::{Adaptation, STAMP_HZ, packet, pes, section, stamp};
 
 /// A track that the program carries.
 #[derive(Debug)]
@@ -92,25 +92,69 @@ impl Line {
 
     /// Replaces `out` by the PES packet of `frame`; false, and `out` is worthless, if it cannot be expressed.
     pub fn pes(&mut self, frame: &Frame<'_>, times: Times, out: &mut Vec<u8>) -> bool {
+        let head = self.head(times);
+        out.clear();
+        head.put(out, 0);
+        let begin = out.len();
+        let expressed = self.put_elementary(frame, out);
+        let stated = self.codec.kind() == Kind::Video || head.can_state(out.len() - begin);
+        head.close(out);
+        expressed && stated
+    }
+
+    /// The head of a PES packet with `times`.
+    pub fn head(&self, times: Times) -> pes::Head {
         let stream_id = match self.codec {
             Codec::H264 | Codec::Hevc => pes::STREAM_VIDEO,
             Codec::Aac | Codec::Mp3 => pes::STREAM_AUDIO,
             _ => pes::STREAM_PRIVATE_1,
         };
-        let head = pes::Head {
+        pes::Head {
             stream_id,
             aligned: true,
             pts: Some(stamp(times.pts)),
             dts: (times.dts != times.pts).then(|| stamp(times.dts)),
-        };
-        out.clear();
-        head.put(out, 0);
-        let begin = out.len();
-        let expressed = self.elementary.put(frame, out) && out.len() > begin;
-        let stated = self.codec.kind() == Kind::Video || head.can_state(out.len() - begin);
-        head.close(out);
-        expressed && stated
+        }
     }
+
+    /// Appends what the frame is in the elementary stream; false, and what was appended is worthless, if it is nothing.
+    pub fn put_elementary(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> bool {
+        let begin = out.len();
+        self.elementary.put(frame, out) && out.len() > begin
+    }
+
+    /// Appends a PES packet in as few packets as hold it and `more`, which must not be more than there are bytes for.
+    pub fn put_packets(&mut self, adaptation: &Adaptation, pes: &[u8], more: usize, out: &mut Vec<u8>) {
+        let mut left = packet::count(adaptation, pes.len()) + more;
+        debug_assert!(left <= pes.len());
+        let mut adaptation = *adaptation;
+        let mut rest = pes;
+        let mut start = true;
+        while !rest.is_empty() {
+            let head = packet::Head {
+                pid: self.pid,
+                start,
+                counter: self.counter,
+            };
+            // each packet that follows has a byte at least
+            left = left.saturating_sub(1);
+            let taken = packet::put(out, head, &adaptation, &rest[..rest.len() - left.min(rest.len() - 1)]);
+            self.counter = (self.counter + 1) % 16;
+            rest = &rest[taken..];
+            start = false;
+            adaptation = Adaptation::default();
+        }
+    }
+}
+
+/// An adaptation-only packet between two others: it has the counter of the one before.
+pub fn put_bare(out: &mut Vec<u8>, pid: u16, counter_next: u8, adaptation: &Adaptation) {
+    let head = packet::Head {
+        pid,
+        start: false,
+        counter: (counter_next + 15) % 16,
+    };
+    packet::put(out, head, adaptation, &[]);
 }
 
 /// Whether we know how to carry the track, its codec data included.

@@ -9,18 +9,19 @@
 //! (2.4.3.3); on the PCR's PID it has a PCR just below that of the join record, because the indicator of that PID holds
 //! until the first PCR of the new time base (2.4.3.5).
 
-mod clock;
-mod line;
+pub(super) mod clock;
+pub(super) mod line;
 #[cfg(test)]
 pub(super) mod scene;
+pub(super) mod tables;
 #[cfg(test)]
 mod tests;
 
 use self::clock::{Carrier, Clock, INTERVAL, Step};
-use self::line::Line;
-use super::limits::{AUDIO_JOIN_INTERVAL_MS, CLOCK_PER_MS, TABLE_INTERVAL_MS, TRACKS_MAX};
-use super::wire::section::put_packets;
-use super::wire::{Adaptation, CLOCK_HZ, PID_NULL, PID_PAT, PID_SDT, Pat, Pcr, Pmt, Sdt, packet};
+use self::line::{Line, put_bare};
+use self::tables::Tables;
+use super::limits::{AUDIO_JOIN_INTERVAL_MS, CLOCK_PER_MS, TRACKS_MAX};
+use super::wire::{Adaptation, CLOCK_HZ, PID_PAT, PID_SDT, Pcr};
 use crate::media::{self, Break, Frame, Kind, Records, Track, Verdict};
 
 /// PID of the PMT.
@@ -41,26 +42,13 @@ pub struct Mux {
     pcr_line: usize,
     pid_next: u16,
     tables: Tables,
+    pmt_version: u8,
     clock: Clock,
     /// Media time of the last join of an audio-only program, 27 MHz.
     joined: Option<i64>,
     /// The PES packet at work.
     pes: Vec<u8>,
     skip: Vec<u8>,
-}
-
-/// The sections in force and the counters of their PIDs.
-#[derive(Debug, Default)]
-struct Tables {
-    pmt_version: u8,
-    pat: Vec<u8>,
-    pmt: Vec<u8>,
-    sdt: Vec<u8>,
-    pat_counter: u8,
-    pmt_counter: u8,
-    sdt_counter: u8,
-    /// PCR time of the last ones; absent when they are due.
-    sent: Option<i64>,
 }
 
 impl Mux {
@@ -73,6 +61,7 @@ impl Mux {
             pcr_line: 0,
             pid_next: PID_FIRST,
             tables: Tables::default(),
+            pmt_version: 0,
             clock: Clock::default(),
             joined: None,
             pes: Vec::new(),
@@ -142,15 +131,9 @@ impl Mux {
 
     /// Makes the sections anew; a PMT that differs has the next version.
     fn describe(&mut self, version: Version) {
-        let video = !self.is_audio_only();
-        let mut pmt = Pmt {
-            program: PROGRAM,
-            version: self.tables.pmt_version,
-            pcr_pid: self.lines.get(self.pcr_line).map_or(PID_NULL, |line| line.pid),
-            streams: self.lines.iter().map(|line| line.stream.clone()).collect(),
-        };
         let tables = &mut self.tables;
         let before = std::mem::take(&mut tables.pmt);
+        let mut pmt = tables::pmt(&self.lines, self.pcr_line, self.pmt_version);
         pmt.put(&mut tables.pmt);
         let next = match version {
             Version::First => false,
@@ -159,32 +142,14 @@ impl Mux {
         };
         if next {
             pmt.version = (pmt.version + 1) % 32;
-            tables.pmt_version = pmt.version;
+            self.pmt_version = pmt.version;
             tables.pmt.clear();
             pmt.put(&mut tables.pmt);
         }
         if tables.pmt != before {
             tables.sent = None;
         }
-        tables.pat.clear();
-        Pat {
-            transport_stream_id: 1,
-            version: 0,
-            programs: vec![(PROGRAM, PID_PMT)],
-        }
-        .put(&mut tables.pat);
-        let service_type = if video { 1 } else { 2 };
-        let sdt = Sdt {
-            transport_stream_id: 1,
-            network: NETWORK,
-            version: if video { 0 } else { 1 },
-            service: PROGRAM,
-            service_type,
-            provider: PROVIDER.to_owned(),
-            name: self.name.clone(),
-        };
-        tables.sdt.clear();
-        sdt.put(&mut tables.sdt);
+        tables.describe(&self.name, &self.lines);
     }
 
     fn is_audio_only(&self) -> bool {
@@ -232,25 +197,12 @@ impl Mux {
         let line = &mut self.lines[index];
         let begins = step.discontinuity && step.own.is_some();
         let discontinuity = std::mem::take(&mut line.discontinuity) || begins;
-        let mut adaptation = Adaptation {
+        let adaptation = Adaptation {
             discontinuity,
             random_access,
             pcr: step.own.map(Pcr::new),
         };
-        let mut rest = &self.pes[..];
-        let mut start = true;
-        while !rest.is_empty() {
-            let head = packet::Head {
-                pid: line.pid,
-                start,
-                counter: line.counter,
-            };
-            let taken = packet::put(out, head, &adaptation, rest);
-            line.counter = (line.counter + 1) % 16;
-            rest = &rest[taken..];
-            start = false;
-            adaptation = Adaptation::default();
-        }
+        line.put_packets(&adaptation, &self.pes, 0, out);
     }
 
     /// Before the join record with `step`: what [`Mux::skip_header`] will give.
@@ -354,20 +306,6 @@ impl Mux {
     }
 }
 
-impl Tables {
-    fn are_due(&self, now: i64) -> bool {
-        self.sent
-            .is_none_or(|at| now.saturating_sub(at) >= TABLE_INTERVAL_MS * CLOCK_PER_MS)
-    }
-
-    fn put(&mut self, now: i64, out: &mut Vec<u8>) {
-        put_packets(out, PID_PAT, &mut self.pat_counter, &self.pat);
-        put_packets(out, PID_PMT, &mut self.pmt_counter, &self.pmt);
-        put_packets(out, PID_SDT, &mut self.sdt_counter, &self.sdt);
-        self.sent = Some(now);
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     First,
@@ -375,20 +313,6 @@ enum Version {
     NextIfChanged,
 }
 
-/// An adaptation-only packet between two others: it has the counter of the one before.
-fn put_bare(out: &mut Vec<u8>, pid: u16, counter_next: u8, adaptation: &Adaptation) {
-    let head = packet::Head {
-        pid,
-        start: false,
-        counter: (counter_next + 15) % 16,
-    };
-    packet::put(out, head, adaptation, &[]);
-}
-
-const PROGRAM: u16 = 1;
-
-/// `original_network_id` of who has none (ETSI TS 101 162: FF00 to FFFE are private).
-const NETWORK: u16 = 0xff01;
 const PROVIDER: &str = "penstock";
 
 /// How far the PCR of a skip header is below that of the join record: 1 ms.

@@ -5,7 +5,7 @@ use super::*;
 use crate::media::{Codec, Format, Mux as _};
 use crate::noise::Noise;
 use crate::ts::check::Problem;
-use crate::ts::wire::{PACKET_BYTES, pes};
+use crate::ts::wire::{PACKET_BYTES, Pmt, packet, pes};
 
 fn packets(bytes: &[u8]) -> impl Iterator<Item = packet::Packet<'_>> {
     bytes

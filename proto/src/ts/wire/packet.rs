@@ -213,6 +213,12 @@ pub fn put(out: &mut Vec<u8>, head: Head, adaptation: &Adaptation, payload: &[u8
     taken
 }
 
+/// Packets that [`put`] makes of `payload_bytes`, the first of them with `adaptation`.
+pub fn count(adaptation: &Adaptation, payload_bytes: usize) -> usize {
+    let first = BODY_BYTES - adaptation.bytes();
+    1 + payload_bytes.saturating_sub(first).div_ceil(BODY_BYTES)
+}
+
 const SYNC: u8 = 0x47;
 
 pub(super) const STUFFING: [u8; BODY_BYTES] = [0xff; BODY_BYTES];
