@@ -46,6 +46,20 @@ pub const GAP_MS_MAX: i64 = 10_000;
 /// An audio-only stream can be joined this often: a table set (564 bytes) a second is 4.5 kb/s.
 pub const AUDIO_JOIN_INTERVAL_MS: i64 = 1_000;
 
+/// A piece of a segment is at least this long: long enough that its own cost does not count, short enough that what is held for
+/// it does not either.
+pub const PIECE_MS_MIN: i64 = 100;
+
+/// The sound of a segment is put in order with its pictures when it comes this much later than they do. It is what a segment
+/// muxer holds: half a MB at 4 Mb/s.
+pub const ORDER_MS_MAX: i64 = 1_000;
+
+/// Frames that a segment muxer holds. A second of 100 Mb/s; above it pieces leave without waiting for late sound.
+pub const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// A PES packet of this length can be spread over as many packets as the counter of its PID counts, whatever it is now.
+pub const SPREAD_BYTES_MIN: usize = 16;
+
 /// Elementary streams of the program: 32 lines of at most 19 bytes fit the 1,021 bytes of a PMT.
 pub const TRACKS_MAX: usize = 32;
 

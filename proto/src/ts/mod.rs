@@ -1,6 +1,6 @@
-//! MPEG transport stream, made once per stream for endless HTTP answers, and a strict checker of such streams.
+//! MPEG transport stream, made once per stream for endless HTTP answers and for HLS, and a strict checker of such streams.
 //!
-//! [`Mux`] makes records of whole 188-byte packets; [`check::Checker`] says what is wrong with any transport stream of
+//! [`Mux`] makes records of whole 188-byte packets, [`Segments`] what HLS fetches piece by piece; [`check::Checker`] says what is wrong with any transport stream of
 //! one program, ours or another's; [`wire`] has packets, sections and PES heads, parse and emit side by side. There is
 //! no demuxer here, no scrambling, no constant bit rate and no null packet: the stream is as fast as its frames.
 //!
@@ -20,9 +20,12 @@ pub mod limits;
 pub mod mux;
 pub mod wire;
 
+mod segments;
+
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
 pub use error::Error;
 pub use mux::Mux;
+pub use segments::Segments;

@@ -53,6 +53,8 @@ pub struct Checker {
     pat: Repeated<Pat>,
     pmt: Repeated<Pmt>,
     sdt: Repeated<Sdt>,
+    /// That they come late is no problem.
+    tables_once: bool,
     pcr: Option<Pcr>,
     /// Ticks of 27 MHz that PCRs have passed, over all time bases.
     time: i64,
@@ -89,6 +91,14 @@ impl<T> Default for Repeated<T> {
 impl Checker {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Of segments of HLS, one behind the other: each has its tables at its begin, and need not repeat them.
+    pub fn of_segments() -> Self {
+        Checker {
+            tables_once: true,
+            ..Self::default()
+        }
     }
 
     pub fn push(&mut self, mut bytes: &[u8]) {
@@ -241,6 +251,9 @@ impl Checker {
     }
 
     fn tables_late(&mut self) {
+        if self.tables_once {
+            return;
+        }
         let pmt_pid = self.pmt_pid().unwrap_or(PID_NULL);
         let late = [
             (self.pat.late(self.time), Table::Pat, PID_PAT),

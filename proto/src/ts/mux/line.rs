@@ -85,9 +85,24 @@ impl Line {
     }
 
     pub fn times(&mut self, frame: &Frame<'_>) -> Times {
+        self.times_at(frame.dts, frame.offset)
+    }
+
+    /// Of the next frame, by its decode time and composition offset.
+    pub fn times_at(&mut self, dts: i64, offset: i32) -> Times {
+        let (dts, pts) = self.stamps_of(dts, offset);
+        self.stamps.next(dts, pts)
+    }
+
+    /// The frame will come, and decode times before its own will be moved for its sake.
+    pub fn expect(&mut self, frame: &Frame<'_>) {
+        let (dts, pts) = self.stamps_of(frame.dts, frame.offset);
+        self.stamps.lead_for(dts, pts);
+    }
+
+    fn stamps_of(&self, dts: i64, offset: i32) -> (i64, i64) {
         let rescale = |ticks| crate::media::rescale(ticks, self.timescale, STAMP_HZ);
-        let presented = frame.dts.saturating_add(frame.offset.into());
-        self.stamps.next(rescale(frame.dts), rescale(presented))
+        (rescale(dts), rescale(dts.saturating_add(offset.into())))
     }
 
     /// Replaces `out` by the PES packet of `frame`; false, and `out` is worthless, if it cannot be expressed.
@@ -392,11 +407,12 @@ struct Stamps {
 }
 
 impl Stamps {
+    fn lead_for(&mut self, dts: i64, pts: i64) {
+        self.lead = self.lead.max(dts.saturating_sub(pts).min(LEAD_MAX));
+    }
+
     fn next(&mut self, dts: i64, pts: i64) -> Times {
-        let needed = dts.saturating_sub(pts);
-        if needed > self.lead {
-            self.lead = needed.min(LEAD_MAX);
-        }
+        self.lead_for(dts, pts);
         let mut sent = dts.saturating_sub(self.lead);
         // a lead that has just grown, or equal times, move it by a tick; a step back is left for the receiver to see
         if let Some(last) = self.last

@@ -208,6 +208,11 @@ pub fn put_packets(out: &mut Vec<u8>, pid: u16, counter: &mut u8, section: &[u8]
     }
 }
 
+/// Packets that [`put_packets`] makes of `section`.
+pub fn packets(section: &[u8]) -> usize {
+    (section.len() + 1).div_ceil(PACKET_BYTES - 4)
+}
+
 /// Puts sections of one PID together again.
 #[derive(Debug, Default)]
 pub struct Sections {
