@@ -22,6 +22,8 @@ pub mod check;
 pub mod limits;
 pub mod time;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod manifest;
 mod runs;
 #[cfg(test)]

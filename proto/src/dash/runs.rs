@@ -276,7 +276,7 @@ fn grow(segment: &Segment, entries: &mut Vec<Entry>) -> bool {
         return false;
     };
     let follows = last.number + 1 == segment.number && last.time + last.duration == segment.name_millis;
-    if segment.parts.is_empty() || !follows || longest - shortest > SLACK_MILLIS {
+    if segment.gap || segment.parts.is_empty() || !follows || longest - shortest > SLACK_MILLIS {
         return false;
     }
     entries.push(Entry {

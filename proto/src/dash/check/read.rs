@@ -157,6 +157,9 @@ const REPRESENTATION: [&str; 20] = [
     "SegmentTemplate",
 ];
 
+/// Times beyond 9,000 years are none: sums of some of them stay within 64 bits.
+const MICROS_MAX: i64 = 1 << 58;
+
 pub(super) fn read(text: &str, report: &mut Report) -> Option<Mpd> {
     let root = match xml::read(text) {
         Ok(root) => root,
@@ -263,7 +266,9 @@ impl Place<'_> {
     }
 
     fn duration(&mut self, element: &Element, name: &str) -> Option<i64> {
-        self.parsed(element, name, parse_duration)
+        self.parsed(element, name, |text| {
+            parse_duration(text).filter(|micros| *micros <= MICROS_MAX)
+        })
     }
 
     fn instant(&mut self, element: &Element, name: &str) -> Option<i64> {
@@ -433,7 +438,8 @@ fn addressing(templates: &[&Element], period_start: i64, place: &mut Place<'_>) 
         place.malformed("timescale", "0");
         return (Addressing::None, 0);
     }
-    let micros = |ticks: i128| (ticks * 1_000_000 / i128::from(timescale)) as i64;
+    let bound = i128::from(MICROS_MAX);
+    let micros = |ticks: i128| (ticks * 1_000_000 / i128::from(timescale)).clamp(-bound, bound) as i64;
     let timeline = templates
         .iter()
         .rev()

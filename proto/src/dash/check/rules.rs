@@ -357,12 +357,13 @@ fn ends(mpd: &Mpd, said: i64, report: &mut Report) {
     }
 }
 
-/// Annex A.3.4: a segment is there when it ends, less its offset. The newest listed one must be there, and must not have been for
-/// long.
+/// Annex A.3.4: a segment is there when it ends, less its offset. The newest one of each list must be there; the newest of all must
+/// not have been there for long. One track may lack segments that were lost.
 fn edge(mpd: &Mpd, now: i64, report: &mut Report) {
     let (Some(start), Some(period)) = (mpd.start, mpd.periods.last()) else {
         return;
     };
+    let mut newest: Option<(i64, i64, &str)> = None;
     for representation in period.sets.iter().flat_map(|set| &set.representations) {
         let Addressing::Timeline(listed) = &representation.addressing else {
             continue;
@@ -377,8 +378,14 @@ fn edge(mpd: &Mpd, now: i64, report: &mut Report) {
             report.problem(&representation.place, What::EdgeAhead { available, now });
         }
         let longest = listed.iter().map(|segment| segment.duration).max().unwrap_or(0);
-        if available + CHECK_EDGE_SEGMENTS * longest + SLACK_MICROS < now && mpd.total.is_none() {
-            report.problem(&representation.place, What::EdgeBehind { available, now });
+        if newest.is_none_or(|(known, _, _)| known < available) {
+            newest = Some((available, longest, &representation.place));
         }
+    }
+    let Some((available, longest, place)) = newest else {
+        return;
+    };
+    if available + CHECK_EDGE_SEGMENTS * longest + SLACK_MICROS < now && mpd.total.is_none() {
+        report.problem(place, What::EdgeBehind { available, now });
     }
 }
