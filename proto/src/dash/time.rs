@@ -79,7 +79,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     }
     let mut micros: i64 = 0;
     if !date.is_empty() {
-        let days: i64 = date.strip_suffix('D').and_then(|days| whole(days))?;
+        let days: i64 = date.strip_suffix('D').and_then(whole)?;
         micros = days.checked_mul(DAY_SECONDS * MICROS)?;
     }
     let mut rest = time;

@@ -158,7 +158,7 @@ fn bitrates_name_their_track() {
         (1, 100, None),
     ] {
         assert_eq!(bitrate(bits, id), expected);
-        assert_eq!(expected.is_none_or(|bitrate| track_of(bitrate) == id), true);
+        assert!(expected.is_none_or(|bitrate| track_of(bitrate) == id));
     }
 }
 

@@ -181,6 +181,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Mpd> {
     let mut place = Place {
         report,
         path: vec!["MPD".to_owned()],
+        is_timeless: false,
     };
     place.order(&root, &MPD);
     let is_dynamic = match root.attribute("type").unwrap_or("static") {
@@ -217,7 +218,7 @@ pub(super) fn read(text: &str, report: &mut Report) -> Option<Mpd> {
         mpd.periods.push(period);
         place.path.pop();
     }
-    Some(mpd)
+    (!place.is_timeless).then_some(mpd)
 }
 
 fn scheme_of(element: &Element) -> String {
@@ -232,6 +233,8 @@ fn scheme_of(element: &Element) -> String {
 struct Place<'a> {
     report: &'a mut Report,
     path: Vec<String>,
+    /// A Period has no start: no rule about times says anything.
+    is_timeless: bool,
 }
 
 impl Place<'_> {
@@ -326,6 +329,7 @@ fn period(element: &Element, end_before: Option<i64>, place: &mut Place<'_>) -> 
     let start = place.duration(element, "start").or(end_before);
     if start.is_none() {
         place.problem(What::Missing { attribute: "start" });
+        place.is_timeless = true;
     }
     let mut period = Period {
         id: element.attribute("id").map(str::to_owned),

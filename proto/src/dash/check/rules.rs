@@ -219,7 +219,7 @@ fn codecs(representation: &Representation, say: &mut impl FnMut(What)) {
 
 /// 5.3.9.4.4: identifiers are those known, `$$` is a dollar, and each segment has a URL of its own.
 fn template(representation: &Representation, say: &mut impl FnMut(What)) {
-    let is_timeline = matches!(representation.addressing, Addressing::Timeline(_));
+    let is_counted = matches!(representation.addressing, Addressing::Duration { .. });
     for (template, is_media) in [(&representation.media, true), (&representation.init, false)] {
         let mut bad = |says| {
             let media = template.clone();
@@ -252,7 +252,7 @@ fn template(representation: &Representation, say: &mut impl FnMut(What)) {
         let (number, time) = (seen.contains("Number"), seen.contains("Time"));
         match is_media {
             true if number == time => bad("must have exactly one of $Number$ and $Time$"),
-            true if time && !is_timeline => bad("has $Time$ where no times are listed"),
+            true if time && is_counted => bad("has $Time$ where no times are listed"),
             false if number || time => bad("is that of a segment"),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use super::super::Naming;
 use super::super::scene::{LATENCY, Scene};
-use super::{Watcher, check};
+use super::{Problem, Watcher, What, check};
 
 const NOW: i64 = 40_000;
 
@@ -23,7 +23,9 @@ fn good(naming: Naming, is_low: bool) -> (String, i64) {
 
 /// The first `from` becomes `to`; all that is then found begins with `expected`. What is otherwise.
 fn broken(text: &str, now: i64, (from, to, expected): (&str, &str, &str)) -> Vec<String> {
-    assert!(text.contains(from), "{from} is not in {text}");
+    if !text.contains(from) {
+        return vec![format!("{from} is not there")];
+    }
     let report = check(&text.replacen(from, to, 1), now);
     let mut wrong: Vec<String> = report
         .problems
@@ -144,7 +146,7 @@ fn a_broken_timeline_is_told() {
             ("$Time$", "$Time%5d$", "Template"),
             ("$RepresentationID$/init", "$Number$/init", "Template"),
             (".m4s?e=a1B2c3\" init", ".m4s?e=a1 B2c3\" init", "Template"),
-            (" r=\"2\"/>", " r=\"-1\"/>", "M"),
+            (" r=\"4\"/>", " r=\"-1\"/>", "M"),
             ("d=\"2000\"", "d=\"0\"", ""),
             ("d=\"2000\"", "", ""),
             ("</SegmentTimeline>", "<S t=\"1\" d=\"5\"/></SegmentTimeline>", "O"),
@@ -340,8 +342,8 @@ fn a_broken_update_is_told() {
     }
 }
 
-/// What ffmpeg 5.1 wrote with `-f dash` of one live stream, each text at its `publishTime`: another's good manifests. Its version
-/// of `urn:mpeg:dash:utc` and all else passes.
+/// What ffmpeg 5.1 wrote with `-f dash` of one live stream, each text at its `publishTime`: another's good manifests. One thing is
+/// wrong with them, which is that a segment of sound lasts a packet longer than the longest is said to.
 #[test]
 fn manifests_of_ffmpeg_pass() {
     let texts = [
@@ -354,7 +356,11 @@ fn manifests_of_ffmpeg_pass() {
         let (_, published) = text.split_once("publishTime=\"").unwrap();
         let now = super::super::time::parse_instant(published.split('"').next().unwrap()).unwrap();
         let report = watcher.push(text, now);
-        report.assert_none(text);
+        let is_known = |problem: &Problem| {
+            let (duration, duration_max) = (2_020_136, 2_000_000);
+            problem.what == What::SegmentTooLong { duration, duration_max }
+        };
+        assert!(report.problems.iter().all(is_known), "{:?}", report.problems);
         assert_eq!((report.is_dynamic, report.representations), (true, 2));
     }
 }
@@ -370,10 +376,7 @@ fn an_ended_presentation_does_not_go_on() {
         moment.presentation.now_wall_micros -= i64::from(now == 18_000) * 2_000_000;
         assert!(moment.write(Naming::Timeline, None, &mut text));
         let report = watcher.push(&text, moment.presentation.now_wall_micros);
-        let reborn = report
-            .problems
-            .iter()
-            .any(|problem| problem.what == super::What::Reborn);
+        let reborn = report.problems.iter().any(|problem| problem.what == What::Reborn);
         assert_eq!(reborn, !is_fine, "{:?}", report.problems);
     }
 }

@@ -13,8 +13,10 @@ pub struct Watcher {
     starts: BTreeMap<String, i64>,
 }
 
+type Said = fn(&Representation) -> &str;
+
 /// What stays of a Representation. What else is said of it may grow more exact.
-const KEPT: [(&str, fn(&Representation) -> &str); 3] = [
+const KEPT: [(&str, Said); 3] = [
     ("mimeType", |representation| &representation.mime),
     ("codecs", |representation| &representation.codecs),
     ("initialization", |representation| &representation.init),
