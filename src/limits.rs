@@ -130,3 +130,36 @@ pub const TRACK_SETS_MAX: usize = 64;
 /// time while that lasts.
 pub const PUNCHES_PER_ROUND: usize = 256;
 pub const PUNCH_PAUSE_MILLIS: u64 = 50;
+
+/// Segments last at least as long, by target duration: players reload at half of it.
+pub const TARGET_MICROS_MIN: i64 = 2_000_000;
+/// And at most so long, before a playlist has said what the target is: a GOP that is longer is cut.
+pub const TARGET_MICROS_MAX: i64 = 20_000_000;
+/// GOPs that fit the target before it is promised that segments begin with keyframes.
+pub const GOPS_STABLE: u32 = 3;
+/// A frame is not taken to last longer, where segments are cut by what the next frame would make of them.
+pub const FRAME_MICROS_MAX: i64 = 1_000_000;
+/// Segments over which rates are measured.
+pub const RATE_SEGMENTS: usize = 16;
+
+/// Renditions of one stream in one packaging: what a ring's segments name.
+pub const LANES_MAX: usize = 32;
+/// Whole segments that a lane's live feed keeps beside the one that is made: where players start, and one more.
+pub const LIVE_SEGMENTS: usize = 4;
+/// Bytes of older segments that are kept made again, of one lane.
+pub const AGAIN_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// A shelf, and a rendition on it, that nobody asks for is kept so long beyond three target durations: players reload
+/// once in one of them.
+pub const SHELF_UNUSED_MICROS: u64 = 15_000_000;
+/// A stream that has ended stays on its shelf for so long at most, so that players fetch its end.
+pub const SHELF_ENDED_MICROS: u64 = 60_000_000;
+
+/// Requests that wait for something of one stream on one shard: 16,384 viewers of a low-latency stream, each with its next
+/// playlist and its next part.
+pub const WAITERS_PER_STREAM_MAX: usize = 32_768;
+/// Things of one stream that a shard asks the home for at a time.
+pub const QUESTIONS_PER_SHELF_MAX: usize = 256;
+/// How often those who wait are looked at: their waits are seconds.
+pub const WAITERS_LOOKED_AT_MICROS: u64 = 250_000;
+/// Times that a segment which left its feed between question and answer is asked for again.
+pub const FETCH_TRIES_MAX: u8 = 3;

@@ -9,16 +9,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use penstock_proto::hls::Edge;
 use penstock_shard::feed::Feed;
 use penstock_shard::mesh::ShardId;
 
 /// A rendition in one packaging: what one muxer makes. Tracks by their id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LaneKey {
-    /// MPEG-TS of a picture and a sound, or of one of them.
+    /// MPEG-TS of a picture and a sound, or of one track alone.
     Ts {
-        video: Option<u32>,
-        audio: Option<u32>,
+        first: u32,
+        second: Option<u32>,
     },
     /// Fragmented MP4 of one track.
     Cmaf {
@@ -27,10 +28,10 @@ pub enum LaneKey {
     Smooth {
         track: u32,
     },
-    /// FLV tags in `mdat`, of a picture and a sound, or of one of them.
+    /// FLV tags in `mdat`, of a picture and a sound, or of one track alone.
     Hds {
-        video: Option<u32>,
-        audio: Option<u32>,
+        first: u32,
+        second: Option<u32>,
     },
 }
 
@@ -66,7 +67,7 @@ pub enum TextKey {
     /// `/hls/NAME/index.m3u8`
     TsMaster,
     /// `/hls/NAME/1_2/index.m3u8`
-    TsMedia { video: Option<u32>, audio: Option<u32> },
+    TsMedia { first: u32, second: Option<u32> },
     /// `/cmaf/NAME/index.m3u8`; whether its media playlists have parts.
     CmafMaster { newest: Newest },
     /// `/cmaf/NAME/1/index.m3u8`
@@ -77,8 +78,32 @@ pub enum TextKey {
     Smooth,
     /// `/dynamic/NAME/manifest.f4m`
     Hds,
-    /// `/dynamic/NAME/1.abst`
-    HdsBootstrap,
+    /// `/dynamic/NAME/1_2.abst`
+    HdsBootstrap { first: u32, second: Option<u32> },
+}
+
+impl TextKey {
+    /// Who asks for it fetches the segments it lists; the others list several renditions, of which a player chooses.
+    pub fn is_of_one_lane(self) -> bool {
+        matches!(
+            self,
+            TextKey::TsMedia { .. } | TextKey::CmafMedia { .. } | TextKey::HdsBootstrap { .. }
+        )
+    }
+
+    /// Whether it has something of this rendition.
+    pub fn lists(self, lane: LaneKey) -> bool {
+        match (self, lane) {
+            (TextKey::TsMaster, LaneKey::Ts { .. })
+            | (TextKey::CmafMaster { .. } | TextKey::Mpd { .. }, LaneKey::Cmaf { .. })
+            | (TextKey::Smooth, LaneKey::Smooth { .. })
+            | (TextKey::Hds, LaneKey::Hds { .. }) => true,
+            (TextKey::TsMedia { first, second }, lane) => lane == LaneKey::Ts { first, second },
+            (TextKey::CmafMedia { track, .. }, lane) => lane == LaneKey::Cmaf { track },
+            (TextKey::HdsBootstrap { first, second }, lane) => lane == LaneKey::Hds { first, second },
+            _ => false,
+        }
+    }
 }
 
 /// What a request can be for.
@@ -117,9 +142,8 @@ pub struct Text {
     /// With its quotes; the gzip form has another.
     pub etag: String,
     pub etag_gzip: String,
-    /// Number and part of the newest thing it lists: what `_HLS_msn` and `_HLS_part` are compared with. `u32::MAX` when that
-    /// segment is complete.
-    pub newest: (u64, u32),
+    /// The newest that a media playlist lists: what `_HLS_msn` and `_HLS_part` are compared with.
+    pub edge: Option<Edge>,
     /// How long it is new, ms; `None`: as long as it is asked for (a static manifest).
     pub life_millis: Option<u32>,
 }
@@ -149,6 +173,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub key: LaneKey,
+    pub content_type: &'static str,
     pub live: Arc<Feed>,
     /// The same bytes as `live` in HTTP chunks, one a piece, the end of each segment with its last chunk: for segments that
     /// are fetched while they are made. A record there ends a segment when it has [`ENDS_SEGMENT`].
@@ -228,6 +253,10 @@ impl Usage {
 
     pub fn used_lane(&self, shard: ShardId, key: LaneKey, now: u64) {
         self.mark(shard, place_of(&key), now);
+    }
+
+    pub fn used_shard(&self, shard: ShardId, now: u64) {
+        self.shards[shard.index()].store(now, Ordering::Relaxed);
     }
 
     pub fn text_used_at(&self, key: TextKey) -> u64 {

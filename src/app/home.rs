@@ -16,6 +16,7 @@ use crate::limits;
 use crate::messages::{Message, Open, Opening};
 use crate::names::StreamName;
 use crate::registry::Packaging;
+use crate::shelf::Shelving;
 use crate::stream::Stream;
 
 /// Streams by place and by name. A place is reused; timers that name it look before they act.
@@ -122,6 +123,7 @@ impl<K: Kernel> App<K> {
                 self.answer_open(core, open);
             }
         }
+        self.flush_shelf(core, place);
     }
 
     /// As home: a shard wants a feed, or to know whether the stream is here.
@@ -131,6 +133,8 @@ impl<K: Kernel> App<K> {
         let elsewhere = self.elsewhere_for(core, &open);
         let outcome = match place.and_then(|place| self.streams.at_mut(place)) {
             None => Opening::NotThere,
+            // Only what is fetched piece by piece has an end that can still be asked for.
+            Some(stream) if stream.ends_at.is_some() => Opening::NotThere,
             Some(stream) if !stream.is_running() && open.packaging.is_some() => {
                 if stream.opens.len() < limits::OPENS_PENDING_MAX {
                     stream.opens.push(open);
@@ -242,29 +246,61 @@ impl<K: Kernel> App<K> {
                 .is_none_or(|since| now < since + limits::FEED_UNUSED_MICROS)
         });
         self.counters.feeds.sub((feeds - stream.feeds.len()) as u64);
-        if stream
+        let gone = stream
             .gone_since
-            .is_some_and(|since| now >= since + stream.grace_micros())
-        {
+            .is_some_and(|since| now >= since + stream.grace_micros());
+        if stream.ends_at.map_or(gone, |at| now >= at) {
             self.end_stream(core, place);
             self.stop_if_empty(core);
+        } else if stream.tidy_shelf() {
+            core.set_timer(now + limits::SHELF_UNUSED_MICROS, Timer::Stream.key(place));
+            self.flush_shelf(core, place);
         }
     }
 
-    /// Viewers get the rest and the end; the name is free.
+    /// Viewers get the rest and the end; the name is free, at once or when the end has been fetched.
     fn end_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
+        let now = core.now();
         let Some(stream) = self.streams.at_mut(place) else {
             return;
         };
-        stream.finish(&self.counters);
-        self.flush_stream(core, place);
-        let Some(mut stream) = self.streams.remove(place) else {
-            return;
-        };
-        info!(stream = stream.name.as_str(), "stream ended");
+        if stream.ends_at.is_none() {
+            stream.finish(&self.counters);
+            info!(stream = stream.name.as_str(), "stream ended");
+            if !self.stopping && stream.is_shelf_used(now) {
+                let ends_at = now + stream.shelf_ends_micros();
+                stream.ends_at = Some(ends_at);
+                core.set_timer(ends_at, Timer::Stream.key(place));
+                return self.flush_stream(core, place);
+            }
+            self.flush_stream(core, place);
+        }
+        if let Some(name) = self.forget_stream(core, place) {
+            let arbiter = arbiter_of(&name, core.shards());
+            self.deliver(core, arbiter, Message::Gone { name });
+        }
+    }
+
+    /// A stream that has ended, and is only there to be fetched to its end, makes room for the next of its name.
+    pub(super) fn end_shelf_of(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName) {
+        let place = self.streams.place_of(name);
+        let ended = place.filter(|place| self.streams.at(*place).is_some_and(|stream| stream.ends_at.is_some()));
+        if let Some(place) = ended {
+            self.forget_stream(core, place);
+        }
+    }
+
+    /// Takes a stream that has ended out of the tables. Its name, if there was one.
+    fn forget_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) -> Option<StreamName> {
+        let mut stream = self.streams.remove(place)?;
         self.counters.streams.sub(1);
         stream.forget_shortened(&self.counters);
         self.counters.feeds.sub(stream.feeds.len() as u64);
+        let watchers = stream.clear_shelf(&self.counters);
+        self.tell_unshelved(core, &stream.name, watchers);
+        for shelve in stream.shelves {
+            self.answer_shelve(core, shelve, Shelving::NotThere);
+        }
         for open in stream.opens {
             let Open {
                 name, packaging, from, ..
@@ -276,8 +312,7 @@ impl<K: Kernel> App<K> {
             };
             self.deliver(core, from, gone);
         }
-        let arbiter = arbiter_of(&stream.name, core.shards());
-        self.deliver(core, arbiter, Message::Gone { name: stream.name });
+        Some(stream.name)
     }
 
     /// The name has no publisher: one that never arrived here left no stream that would end.

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
+use penstock_proto::dash;
 use penstock_proto::http::{self, Answer as Begun, Cause, Event, Method, Output, Status};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
+use penstock_shard::sys::clock;
 use tracing::{debug, info};
 
 use super::moves::Travel;
+use super::segmented::{self, Asked, Fetch, Served, Target};
 use super::viewers::Answer;
 use super::{App, reason};
 use crate::limits;
@@ -18,10 +21,15 @@ use crate::registry::{self, PROGRESSIVE, Packaging, Progressive};
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// When a player that came too early or found us busy is told to come again.
-const RETRY_SECONDS: u32 = 1;
+pub(super) const RETRY_SECONDS: u32 = 1;
 /// When one that an overloaded core refused is, and over how many seconds more those of one moment are spread.
 const OVERLOAD_RETRY_SECONDS: u32 = 5;
 const OVERLOAD_RETRY_SPREAD: u32 = 10;
+
+/// When one that an overloaded core refused is to come again.
+pub(super) fn overload_retry_seconds(conn: ConnId) -> u32 {
+    OVERLOAD_RETRY_SECONDS + conn.index() as u32 % OVERLOAD_RETRY_SPREAD
+}
 
 #[derive(Debug)]
 pub(super) struct HttpPeer {
@@ -55,6 +63,10 @@ pub(super) enum State {
         progressive: &'static Progressive,
         since: u64,
     },
+    /// A request waits for something that is fetched piece by piece.
+    Fetching(Box<Fetch>),
+    /// The body of an answer is being sent.
+    Sending,
 }
 
 impl HttpPeer {
@@ -79,6 +91,10 @@ impl HttpPeer {
         matches!(self.state, State::Watching { .. })
     }
 
+    pub fn is_sending(&self) -> bool {
+        matches!(self.state, State::Sending)
+    }
+
     /// The question that waits for its answer.
     pub fn asks(&self) -> Option<(&StreamName, Option<Packaging>)> {
         match &self.state {
@@ -96,6 +112,8 @@ impl HttpPeer {
         let at = match self.state {
             State::Asking { .. } => Some(core.now() + limits::OPEN_WAIT_MICROS),
             State::Watching { .. } if self.half_closed.is_some() => Some(core.now() + limits::HALF_CLOSED_MICROS),
+            // Whoever wakes those who wait looks at how long.
+            State::Fetching(_) | State::Sending => None,
             _ => self.session.poll_timeout().map(|millis| millis * 1000),
         };
         core.set_deadline(conn, at);
@@ -111,7 +129,12 @@ enum Wanted {
         name: StreamName,
         progressive: &'static Progressive,
     },
+    Thing(StreamName, Asked),
+    Time,
     Nothing {
+        why: String,
+    },
+    Malformed {
         why: String,
     },
 }
@@ -132,7 +155,10 @@ impl<K: Kernel> App<K> {
                 return core.abort(conn);
             }
             // The session takes nothing while its request waits.
-            if matches!(peer.state, State::Asking { .. }) {
+            if matches!(
+                peer.state,
+                State::Asking { .. } | State::Fetching(_) | State::Sending
+            ) {
                 return;
             }
             let pending = std::mem::take(&mut peer.pending);
@@ -225,10 +251,22 @@ impl<K: Kernel> App<K> {
             _ => return Wanted::Method,
         }
         let path = request.path();
+        match segmented::parse(path, request.parameters(), Served::of(&self.config)) {
+            None => {}
+            Some(Target::Thing(asked)) => {
+                return match self.stream_name(now, &asked.name, address) {
+                    Ok(name) => Wanted::Thing(name, asked),
+                    Err(error) => Wanted::Nothing { why: error.to_string() },
+                };
+            }
+            Some(Target::Time) => return Wanted::Time,
+            Some(Target::Nothing { why }) => return Wanted::Nothing { why },
+            Some(Target::Malformed { why }) => return Wanted::Malformed { why },
+        }
         let target = path.strip_prefix('/').and_then(|path| path.rsplit_once('.'));
         let Some((name, extension)) = target.filter(|(name, _)| !name.contains('/')) else {
             return Wanted::Nothing {
-                why: format!("nothing is served at {path}: try /STREAM.flv, .ts or .mp4"),
+                why: format!("nothing is served at {path}: try /STREAM.flv, .ts or .mp4, or /hls/STREAM/index.m3u8"),
             };
         };
         let progressive = PROGRESSIVE
@@ -279,6 +317,25 @@ impl<K: Kernel> App<K> {
                 self.counters.http_errors.add(1);
                 peer.session.refuse(now, Status::NotFound, &why);
             }
+            Wanted::Malformed { why } => {
+                self.counters.http_errors.add(1);
+                peer.session.refuse(now, Status::BadRequest, &why);
+            }
+            Wanted::Time => {
+                let mut text = String::new();
+                dash::time::instant(clock::wall_micros(), &mut text);
+                peer.session
+                    .respond(now, Status::Ok, "text/plain; charset=utf-8", text.as_bytes());
+            }
+            Wanted::Thing(name, asked) => {
+                let fetch = Fetch {
+                    name,
+                    asked,
+                    since: core.now(),
+                    tries: 0,
+                };
+                return self.fetch(core, conn, peer, fetch);
+            }
             Wanted::Stream {
                 method,
                 name,
@@ -310,9 +367,38 @@ impl<K: Kernel> App<K> {
         answer: Answer,
     ) {
         self.http_answer(core, conn, address, peer, answer);
+        self.http_go_on(core, conn, address, peer);
+    }
+
+    /// Behind an answer: what the peer sent meanwhile is read.
+    pub(super) fn http_go_on(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+    ) {
         self.http_drain(core, conn, address, peer);
         let pending = std::mem::take(&mut peer.pending);
         self.http_feed(core, conn, address, peer, &pending);
+    }
+
+    /// A body, or an endless answer, is sent whole.
+    pub(super) fn http_reached_end(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut HttpPeer,
+    ) {
+        if !matches!(peer.state, State::Sending) {
+            return core.finish(conn);
+        }
+        self.body_sent(core, peer);
+        if self.stopping {
+            return core.finish(conn);
+        }
+        self.http_go_on(core, conn, address, peer);
     }
 
     fn http_answer(
@@ -371,7 +457,7 @@ impl<K: Kernel> App<K> {
                 retry_after_seconds: RETRY_SECONDS,
             },
             Answer::Overloaded => Status::ServiceUnavailable {
-                retry_after_seconds: OVERLOAD_RETRY_SECONDS + conn.index() as u32 % OVERLOAD_RETRY_SPREAD,
+                retry_after_seconds: overload_retry_seconds(conn),
             },
             Answer::NotThere | Answer::NothingToCarry | Answer::Elsewhere { .. } => Status::NotFound,
         };
@@ -416,9 +502,7 @@ impl<K: Kernel> App<K> {
             peer.session.handle_timeout(core.now() / 1000);
         }
         // A request that came behind the one that was waited for is served, as behind any answer.
-        self.http_drain(core, conn, address, peer);
-        let pending = std::mem::take(&mut peer.pending);
-        self.http_feed(core, conn, address, peer, &pending);
+        self.http_go_on(core, conn, address, peer);
     }
 
     pub(super) fn http_ended(
@@ -430,7 +514,8 @@ impl<K: Kernel> App<K> {
         why: End,
     ) {
         match &peer.state {
-            State::Idle => {}
+            State::Idle | State::Sending => {}
+            State::Fetching(fetch) => self.fetch_ended(conn, &fetch.name),
             State::Asking { name, packaging, .. } => self.wait_no_longer(conn, name, *packaging),
             State::Watching {
                 name,

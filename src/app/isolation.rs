@@ -22,6 +22,7 @@ use super::{App, Peer, Session};
 use crate::directory::arbiter_of;
 use crate::messages::{ClaimId, Message, Open, Opening};
 use crate::names::StreamName;
+use crate::shelf::Shelving;
 
 /// What `work` gives, or nothing when it panicked.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
@@ -130,6 +131,11 @@ impl<K: Kernel> App<K> {
         self.counters.streams.sub(1);
         self.counters.streams_discarded.add(1);
         self.counters.feeds.sub(stream.feeds.len() as u64);
+        let watchers = stream.clear_shelf(&self.counters);
+        self.tell_unshelved(core, &stream.name, watchers);
+        for shelve in std::mem::take(&mut stream.shelves) {
+            self.answer_shelve(core, shelve, Shelving::NotThere);
+        }
         for packaged in stream.feeds {
             let (feed, local) = (packaged.feed().clone(), packaged.local);
             // The writer's end is the feed's.

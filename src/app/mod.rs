@@ -66,6 +66,7 @@ pub struct App<K: Kernel = Uring> {
     watches: Watches,
     streams: Streams,
     placement: placement::Placement,
+    segmented: segmented::Segmented,
     clip: Option<clip::Clip>,
     claims: u64,
     outbox: Outbox<Message<K>>,
@@ -99,6 +100,8 @@ enum Timer {
     Outbox = 4,
     /// The load is measured, and evened out.
     Load = 5,
+    /// Those who wait for something that is fetched piece by piece are looked at.
+    Waiters = 6,
 }
 
 impl Timer {
@@ -178,6 +181,7 @@ impl<K: Kernel> App<K> {
             watches: Watches::default(),
             streams: Streams::default(),
             placement: placement::Placement::default(),
+            segmented: segmented::Segmented::default(),
             clip: None,
             claims: 0,
             outbox: Outbox::default(),
@@ -228,6 +232,7 @@ impl<K: Kernel> App<K> {
         }
         self.clip = None;
         self.end_all_streams(core);
+        self.end_waits(core);
         for id in core.connection_ids() {
             self.say_goodbye(core, id);
         }
@@ -238,7 +243,7 @@ impl<K: Kernel> App<K> {
     /// Connections that watch nothing end at once; viewers end behind their feed's last byte.
     fn say_goodbye(&mut self, core: &mut Core<Message<K>, K>, id: ConnId) {
         let watching = self.peers.get(id).is_some_and(|peer| match &peer.session {
-            Session::Http(peer) => peer.is_watching(),
+            Session::Http(peer) => peer.is_watching() || peer.is_sending(),
             Session::Rtmp(peer) => peer.is_watching(),
         });
         if !watching {
@@ -311,7 +316,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
 
     fn reached_end(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
-            Session::Http(_) => core.finish(conn),
+            Session::Http(session) => app.http_reached_end(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
         });
     }
@@ -329,7 +334,9 @@ impl<K: Kernel> shard::App<K> for App<K> {
     }
 
     fn feed_unused(&mut self, core: &mut Core<Message<K>, K>, feed: FeedId) {
-        self.viewers_left(core, feed);
+        if !self.range_feed_unused(core, feed) {
+            self.viewers_left(core, feed);
+        }
     }
 
     fn deadline(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
@@ -351,6 +358,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 self.stop_if_empty(core);
             }
             kind if kind == Timer::Load as u8 => self.load_timer(core),
+            kind if kind == Timer::Waiters as u8 => self.look_at_waiters(core),
             kind if kind == Timer::Stop as u8 => {
                 for id in core.connection_ids() {
                     core.abort(id);

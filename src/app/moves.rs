@@ -96,7 +96,8 @@ impl Peer {
 impl HttpPeer {
     fn progress(&self) -> Progress {
         match &self.state {
-            State::Idle => Progress::Idle,
+            // They are served where they are: a connection's next request may be for another stream.
+            State::Idle | State::Fetching(_) | State::Sending => Progress::Idle,
             State::Asking { .. } => Progress::Asking { since: None },
             State::Watching { since, .. } => Progress::Watching { since: *since },
         }

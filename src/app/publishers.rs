@@ -350,6 +350,7 @@ impl<K: Kernel> App<K> {
         if self.stopping {
             return Err("the server is closing".into());
         }
+        self.end_shelf_of(core, name);
         if let Some(place) = self.streams.place_of(name) {
             self.end_publisher(core, place, "another publisher took over");
         }

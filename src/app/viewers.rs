@@ -318,8 +318,16 @@ impl<K: Kernel> App<K> {
             Answer::Busy => "the server is short of memory or too busy; try again".into(),
             Answer::Overloaded => "the server has as many viewers as it can serve in time; try again later".into(),
             Answer::NothingToCarry => format!("no track of {stream} can be carried in {}", registry::title(packaging)),
-            _ if self.configured(name).is_some() => format!("nobody publishes {stream}"),
-            _ => format!("no stream {stream} is configured"),
+            _ => self.no_stream(name),
+        }
+    }
+
+    /// Why nothing is there, in words for a viewer.
+    pub(super) fn no_stream(&self, name: &StreamName) -> String {
+        let stream = name.as_str();
+        match self.configured(name) {
+            Some(_) => format!("nobody publishes {stream}"),
+            None => format!("no stream {stream} is configured"),
         }
     }
 

@@ -86,6 +86,12 @@ pub struct Containers {
     pub ts: bool,
     /// `/NAME.mp4`
     pub mp4: bool,
+    /// `/hls/NAME/…`
+    pub hls: bool,
+    /// `/cmaf/NAME/…`
+    pub cmaf: bool,
+    /// `/dynamic/NAME/…`
+    pub hds: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +101,8 @@ pub struct Stream {
     pub window_millis: u32,
     /// `segmentsize`
     pub segment_millis: u32,
+    pub part_millis: u32,
+    pub list_max: u32,
     /// `maxkeepaway`
     pub keepaway_millis: u32,
     pub grace_millis: u32,
@@ -259,6 +267,9 @@ impl Default for Config {
                 flv: true,
                 ts: true,
                 mp4: true,
+                hls: true,
+                cmaf: true,
+                hds: true,
             },
             streams: BTreeMap::new(),
             hosts: Hosts::default(),

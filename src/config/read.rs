@@ -130,6 +130,9 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
         match connector {
             "FLV" => config.containers.flv = true,
             "HTTPTS" => config.containers.ts = true,
+            "HLS" => config.containers.hls = true,
+            "CMAF" => config.containers.cmaf = true,
+            "HDS" => config.containers.hds = true,
             _ => config.containers.mp4 = true,
         }
         if !has_http {
@@ -331,6 +334,8 @@ impl Stream {
         Stream {
             source,
             window_millis: bounded(opened.integer("DVR")),
+            part_millis: 333,
+            list_max: 0,
             segment_millis: bounded(opened.integer("segmentsize")),
             keepaway_millis: bounded(opened.integer("maxkeepaway")),
             grace_millis: bounded(opened.integer("grace")),

@@ -199,7 +199,7 @@ pub const RTMP: Section = Section {
 
 /// Containers that ride on HTTP.
 pub const CONTAINER: Section = Section {
-    place: "config.protocols[FLV, HTTPTS, MP4]",
+    place: "config.protocols[FLV, HTTPTS, MP4, HLS, CMAF, HDS]",
     settings: &[],
     inner: &["connector"],
     unsupported: &[
@@ -210,7 +210,7 @@ pub const CONTAINER: Section = Section {
     written_by_mistserver: &["online"],
 };
 
-pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "FLV", "HTTPTS", "MP4"];
+pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
 
 /// MistServer's others. Their options are not looked at.
 pub const OTHER_CONNECTORS: &[&str] = &[
@@ -220,8 +220,6 @@ pub const OTHER_CONNECTORS: &[&str] = &[
     "TS",
     "DTSC",
     "WebRTC",
-    "HLS",
-    "CMAF",
     "JSONLine",
     "RAW",
     "TSRIST",
@@ -230,7 +228,6 @@ pub const OTHER_CONNECTORS: &[&str] = &[
     "EBML",
     "FLAC",
     "H264",
-    "HDS",
     "JPG",
     "JSON",
     "MP3",

@@ -2,7 +2,9 @@
 
 use penstock_proto::dtsc::wire::header::{Entry, Header};
 use penstock_shard::mesh::ShardId;
+use tracing::warn;
 
+use super::cuts::Key;
 use super::*;
 
 impl Stream {
@@ -32,8 +34,24 @@ impl Stream {
         let Some(at) = self.tracks.iter().position(|track| track.id == frame.track) else {
             return;
         };
-        if key_main {
-            self.cut_segment(dts_micros);
+        let arrival = Arrival {
+            track: frame.track,
+            kind: self.tracks[at].kind(),
+            key: if frame.key { Key::Key } else { Key::Between },
+            is_main: main_track(&self.tracks) == Some(frame.track),
+            micros: dts_micros,
+            bytes: frame.data.len(),
+        };
+        if let Some(micros) = self.segments.before(&mut self.ring, &arrival) {
+            let (stream, gop_millis) = (self.name.as_str(), micros / 1000);
+            let target_seconds = self.segments.cuts.target_seconds();
+            counters.gops_too_long.add(1);
+            warn!(
+                stream,
+                gop_millis,
+                target_seconds,
+                "a GOP is longer than the target duration that playlists have shown: segments begin without keyframes; have the encoder send one at least as often"
+            );
         }
         let packet = packet::Media {
             track: frame.track,
@@ -57,16 +75,27 @@ impl Stream {
             payload: frame.data,
             tail: &packet::TAIL,
         };
-        if let Err(error) = append_or_shrink(&mut self.ring, &line, &self.tracks[at]) {
-            match error {
-                RingError::PacketTooLarge { .. } | RingError::GopTooLarge { .. } => counters.frames_dropped_size.add(1),
-                _ => counters.frames_dropped_memory.add(1),
+        let sequence = match append_or_shrink(&mut self.ring, &line, &self.tracks[at]) {
+            Ok(sequence) => sequence,
+            Err(error) => {
+                match error {
+                    RingError::PacketTooLarge { .. } | RingError::GopTooLarge { .. } => {
+                        counters.frames_dropped_size.add(1);
+                    }
+                    _ => counters.frames_dropped_memory.add(1),
+                }
+                return self.awaiting_key.push(frame.track);
             }
-            return self.awaiting_key.push(frame.track);
-        }
+        };
         counters.frames_in.add(1);
         counters.frame_bytes_in.add(frame.data.len() as u64);
-        self.mux(&Frame { dts, ..*frame }, counters);
+        let begins = self.segments.after(&arrival, sequence);
+        let frame = Frame { dts, ..*frame };
+        self.mux(&frame, counters);
+        if let Some(mut shelf) = self.shelf.take() {
+            shelf.frame(&frame, sequence, begins, &self.scene(), counters);
+            self.shelf = Some(shelf);
+        }
     }
 
     /// Whether the frame is one that viewers begin at. Tracks that have had none for long leave the track set before it.
@@ -102,6 +131,9 @@ impl Stream {
         let tracks: Vec<Track> = tracks.iter().map(|track| self.with_generation(track)).collect();
         let first = self.track_sets.is_empty();
         if !first {
+            if self.is_cut_by(kind, &tracks) {
+                self.segments.cuts.on_break();
+            }
             counters.breaks.add(1);
             while self.ring.add_break(kind as u8).is_err() {
                 give_way(&mut self.ring);
@@ -112,6 +144,7 @@ impl Stream {
         self.timeline.keep(|id| tracks.iter().any(|track| track.id == id));
         self.awaiting_key
             .retain(|id| tracks.iter().any(|track| track.id == *id));
+        self.segments.keep(|id| tracks.iter().any(|track| track.id == id));
         self.tracks = tracks;
         if !first {
             for packaged in &mut self.feeds {
@@ -119,6 +152,16 @@ impl Stream {
                 packaged.end_if(fate, counters);
             }
         }
+    }
+
+    /// Whether segments cannot go on over a break. They can where tracks only come and go: their renditions do.
+    fn is_cut_by(&self, kind: Break, tracks: &[Track]) -> bool {
+        let goes_on = |track: &Track| {
+            let before = self.tracks.iter().find(|before| before.id == track.id);
+            before.is_none_or(|before| before.generation == track.generation)
+        };
+        let same_main = main_track(&self.tracks) == main_track(tracks);
+        kind != Break::TrackSet || !same_main || !tracks.iter().all(goes_on)
     }
 
     /// The publisher's track with this stream's count of its generations, which the ring keeps: codec data that change
@@ -157,34 +200,6 @@ impl Stream {
             && (self.track_sets[1].0 <= tail || self.track_sets.len() > limits::TRACK_SETS_MAX)
         {
             self.track_sets.remove(0);
-        }
-    }
-
-    fn cut_segment(&mut self, micros: i64) {
-        let starts = || {
-            self.tracks
-                .iter()
-                .map(|track| ring::TrackStart {
-                    track: track.id,
-                    sequence: self.reader.head_sequence(),
-                })
-                .take(ring::limits::SEGMENT_TRACKS_MAX)
-        };
-        let Some(start) = &self.segment_start else {
-            self.segment_start = Some(SegmentStart {
-                micros,
-                tracks: starts().collect(),
-            });
-            return;
-        };
-        let duration = micros - start.micros;
-        if duration >= i64::from(self.settings.segment_millis) * 1000 {
-            // The index holds what fits the window; a segment that it refuses is one that nobody can ask for.
-            let _ = self.ring.cut_segment(start.micros, duration, 0, &start.tracks);
-            self.segment_start = Some(SegmentStart {
-                micros,
-                tracks: starts().collect(),
-            });
         }
     }
 
@@ -324,8 +339,9 @@ impl Stream {
         self.publisher = Some(publisher);
         self.gone_since = None;
         self.phase = Phase::Starting(Held::default());
-        self.segment_start = None;
         if self.settings.resume == config::Resume::Empty {
+            // It leaves the index with its frames.
+            self.segments.end(&mut self.ring);
             self.ring.clear();
         }
         self.ring.set_state(State::Live);
@@ -340,6 +356,10 @@ impl Stream {
             #[cfg(test)]
             crate::trap::spring(crate::trap::Step::Finish);
         }
+        self.segments.end(&mut self.ring);
+        if let Some(shelf) = &mut self.shelf {
+            shelf.finish(counters);
+        }
         self.ring.set_state(State::Ended);
     }
 }
@@ -352,7 +372,7 @@ enum Filled {
 }
 
 /// The track set of the frame at `sequence`.
-fn in_force(sets: &[(u64, Vec<Track>)], sequence: u64) -> Option<&[Track]> {
+pub(super) fn in_force(sets: &[(u64, Vec<Track>)], sequence: u64) -> Option<&[Track]> {
     let newest = sets.iter().rev().find(|(since, _)| *since <= sequence);
     newest.or(sets.first()).map(|(_, tracks)| &tracks[..])
 }

@@ -6,13 +6,17 @@
 //!
 //! Owned by one shard; other shards see its feeds and read its ring.
 
+mod cuts;
 mod frames;
 mod held;
 mod packaged;
 mod presence;
+mod segments;
+pub mod shelf;
 mod timeline;
 mod window;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use penstock_proto::dtsc::wire::packet;
@@ -26,13 +30,16 @@ use penstock_shard::sys::clock;
 use crate::config;
 use crate::counters::AppCounters;
 use crate::limits;
-use crate::messages::{ClaimId, Open, Opening};
+use crate::messages::{ClaimId, Open, Opening, Shelve};
 use crate::names::StreamName;
 use crate::registry::{self, Packaging};
 
+use frames::in_force;
 use held::Held;
 pub use packaged::{Fate, Packaged};
 use presence::Presence;
+use segments::{Arrival, Segments};
+use shelf::Shelf;
 use timeline::Timeline;
 
 /// Source numbers of clock points: by arrival.
@@ -58,7 +65,15 @@ pub struct Stream {
     pub opens: Vec<Open>,
     /// When the publisher left, µs of the shard's clock.
     pub gone_since: Option<u64>,
-    segment_start: Option<SegmentStart>,
+    segments: Segments,
+    /// What is fetched piece by piece, while somebody asks for it.
+    shelf: Option<Shelf>,
+    /// Six characters in the URLs of its segments, others for each stream that has this name.
+    epoch: String,
+    /// Shards' questions for the shelf that wait for the first track set.
+    pub shelves: Vec<Shelve>,
+    /// When a stream that has ended leaves its shelf, µs of the shard's clock.
+    pub ends_at: Option<u64>,
     clock_observed_at: u64,
     payload: Vec<u8>,
     /// Tracks that lost a frame: what follows up to their next keyframe cannot be decoded.
@@ -100,12 +115,6 @@ enum Phase {
     Running,
 }
 
-#[derive(Debug)]
-struct SegmentStart {
-    micros: i64,
-    tracks: Vec<ring::TrackStart>,
-}
-
 impl Stream {
     pub fn create(
         name: StreamName,
@@ -121,8 +130,14 @@ impl Stream {
         };
         let ring = ring::Writer::create(pool, config)?;
         let reader = ring.reader();
+        let epoch = epoch_of(&name, clock::wall_micros());
         Ok(Stream {
             name,
+            segments: Segments::new(settings.segment_millis, config.segment_number_first),
+            shelf: None,
+            epoch,
+            shelves: Vec::new(),
+            ends_at: None,
             settings,
             lag_max_micros,
             publisher: Some(publisher),
@@ -136,7 +151,6 @@ impl Stream {
             feeds: Vec::new(),
             opens: Vec::new(),
             gone_since: None,
-            segment_start: None,
             clock_observed_at: 0,
             payload: Vec::new(),
             awaiting_key: Vec::new(),
@@ -254,6 +268,16 @@ impl Stream {
             self.append(&frame.lend(), counters);
         }
     }
+}
+
+/// Six of 32 characters that are not mistaken for one another.
+fn epoch_of(name: &StreamName, wall_micros: i64) -> String {
+    const CHARACTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut hasher = DefaultHasher::new();
+    (name.as_str(), wall_micros).hash(&mut hasher);
+    let bits = hasher.finish();
+    let character = |at: u32| char::from(CHARACTERS[(bits >> (5 * at)) as usize % CHARACTERS.len()]);
+    (0..6).map(character).collect()
 }
 
 /// Video if there is any: the track whose keyframes are where viewers start.

@@ -1,0 +1,479 @@
+//! What is fetched piece by piece, on the viewers' shards: from a URL ([`target`]) to a thing on the stream's shelf
+//! ([`resolve`]), those who wait for one that is next, and the answers ([`answer`]).
+//!
+//! A shard answers from the newest edition that it has of a shelf. What is not on it the stream's home is asked for, once
+//! per shard and thing. Who waits is woken by the next edition, and by nothing else; one timer a shard ends waits that
+//! are too long.
+
+mod answer;
+mod resolve;
+mod target;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use penstock_proto::http::Status;
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::{Core, FeedId};
+use penstock_shard::feed::Feed;
+use penstock_shard::kernel::Kernel;
+use penstock_shard::mesh::ShardId;
+
+use super::http::{HttpPeer, State};
+use super::{App, Session, Timer};
+use crate::directory::arbiter_of;
+use crate::limits;
+use crate::messages::{Message, Shelve};
+use crate::names::StreamName;
+use crate::shelf::{Edition, Item, Newest, Shelving, TextKey};
+
+use resolve::Found;
+pub(super) use target::{Asked, Served, Target, parse};
+
+/// What this shard knows of shelves, and the feeds it sends ranges of.
+#[derive(Debug, Default)]
+pub(super) struct Segmented {
+    shelves: HashMap<StreamName, ShelfHere>,
+    feeds: HashMap<FeedId, Arc<Feed>>,
+    is_timed: bool,
+}
+
+#[derive(Debug, Default)]
+struct ShelfHere {
+    home: Option<ShardId>,
+    edition: Option<Arc<Edition>>,
+    /// Things that the home was asked for.
+    asking: Vec<Question>,
+    /// Things that will be on an edition to come.
+    promised: Vec<Item>,
+    /// Those who have waited longest first. Some may be gone since.
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Question {
+    item: Item,
+    /// It went to a cached home, not to the arbiter.
+    is_cached: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    conn: ConnId,
+    since: u64,
+}
+
+/// A request that is being answered.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch {
+    pub name: StreamName,
+    pub asked: Asked,
+    pub since: u64,
+    /// Times that what it was to be sent had left its feed.
+    pub tries: u8,
+}
+
+/// Why a request gets no thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NoStream,
+    NothingToCarry,
+    Gone,
+    TooFar,
+    Busy,
+    TooLong,
+    Overloaded,
+}
+
+impl Segmented {
+    /// This shard's own name of a feed that it sends from.
+    pub fn local_feed(&self, feed: &Arc<Feed>) -> Option<FeedId> {
+        let ours = |(_, known): &(&FeedId, &Arc<Feed>)| Arc::ptr_eq(known, feed);
+        self.feeds.iter().find(ours).map(|(id, _)| *id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.feeds.is_empty() && self.shelves.values().all(|shelf| shelf.waiting.is_empty())
+    }
+}
+
+impl<K: Kernel> App<K> {
+    /// A request for a thing: answered at once, or when it comes to be. Whether it is answered.
+    pub(super) fn fetch(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        peer: &mut HttpPeer,
+        fetch: Fetch,
+    ) -> bool {
+        match fetch.asked.item {
+            Item::Text(_) => self.counters.playlist_requests.add(1),
+            _ => self.counters.segment_requests.add(1),
+        }
+        if begins_view(&fetch.asked.item) && core.is_overloaded() {
+            self.counters.viewers_refused_overload.add(1);
+            self.refuse_fetch(core, conn, peer, &fetch, Refusal::Overloaded);
+            return true;
+        }
+        self.try_fetch(core, conn, peer, fetch)
+    }
+
+    fn try_fetch(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        peer: &mut HttpPeer,
+        mut fetch: Fetch,
+    ) -> bool {
+        let edition = self.segmented.shelves.get(&fetch.name).and_then(|shelf| shelf.edition.clone());
+        let found = match &edition {
+            None => Found::Ask,
+            Some(edition) if !is_epoch(edition, &fetch.asked) => Found::Gone,
+            Some(edition) => resolve::resolve(edition, &fetch.asked.item, &fetch.asked.reload),
+        };
+        let refusal = match (found, &edition) {
+            (Found::Wait, _) => return self.wait(core, conn, peer, fetch),
+            (Found::Ask, _) => return self.ask_and_wait(core, conn, peer, fetch),
+            (Found::Gone, _) => Refusal::Gone,
+            (Found::TooFar, _) => Refusal::TooFar,
+            (_, None) => Refusal::Gone,
+            (found, Some(edition)) => match self.answer_fetch(core, conn, peer, &fetch, found, edition) {
+                answer::Outcome::Answered => return true,
+                answer::Outcome::Wait => return self.wait(core, conn, peer, fetch),
+                answer::Outcome::Passed => {
+                    fetch.tries += 1;
+                    if fetch.tries <= limits::FETCH_TRIES_MAX {
+                        return self.ask_and_wait(core, conn, peer, fetch);
+                    }
+                    Refusal::Gone
+                }
+            },
+        };
+        self.refuse_fetch(core, conn, peer, &fetch, refusal);
+        true
+    }
+
+    /// Stays until the next edition. Whether it is answered: too many wait.
+    fn wait(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer, fetch: Fetch) -> bool {
+        let shelf = self.segmented.shelves.entry(fetch.name.clone()).or_default();
+        if shelf.waiting.len() >= limits::WAITERS_PER_STREAM_MAX {
+            self.refuse_fetch(core, conn, peer, &fetch, Refusal::Busy);
+            return true;
+        }
+        let since = fetch.since;
+        shelf.waiting.push_back(Waiter { conn, since });
+        self.counters.fetches_waited.add(1);
+        peer.state = State::Fetching(Box::new(fetch));
+        if !std::mem::replace(&mut self.segmented.is_timed, true) {
+            core.set_timer(core.now() + limits::WAITERS_LOOKED_AT_MICROS, Timer::Waiters.key(0));
+        }
+        false
+    }
+
+    fn ask_and_wait(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer, fetch: Fetch) -> bool {
+        let item = fetch.asked.item;
+        let shelf = self.segmented.shelves.entry(fetch.name.clone()).or_default();
+        let is_known = shelf.promised.contains(&item) || shelf.asking.iter().any(|question| question.item == item);
+        if !is_known {
+            if shelf.asking.len() >= limits::QUESTIONS_PER_SHELF_MAX {
+                self.refuse_fetch(core, conn, peer, &fetch, Refusal::Busy);
+                return true;
+            }
+            let home = shelf.home;
+            self.ask_home(core, &fetch.name, item, home);
+        }
+        self.wait(core, conn, peer, fetch)
+    }
+
+    fn ask_home(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName, item: Item, known: Option<ShardId>) {
+        let home = known.or_else(|| self.watches.home(name));
+        let shelf = self.segmented.shelves.entry(name.clone()).or_default();
+        shelf.asking.push(Question {
+            item,
+            is_cached: home.is_some(),
+        });
+        let shelve = Shelve {
+            name: name.clone(),
+            item,
+            from: core.id(),
+        };
+        match home {
+            Some(home) => self.deliver(core, home, Message::Shelve(shelve)),
+            None => {
+                let arbiter = arbiter_of(name, core.shards());
+                self.deliver(core, arbiter, Message::FindShelf(shelve));
+            }
+        }
+    }
+
+    /// The home's answer.
+    pub(super) fn shelved(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        name: &StreamName,
+        item: Item,
+        shelving: Shelving,
+    ) {
+        let Some(shelf) = self.segmented.shelves.get_mut(name) else {
+            return;
+        };
+        let at = shelf.asking.iter().position(|question| question.item == item);
+        let question = at.map(|at| shelf.asking.swap_remove(at));
+        let refusal = match shelving {
+            Shelving::Edition { home, edition } => {
+                shelf.home = Some(home);
+                if !is_on(&edition, &item) {
+                    shelf.promised.push(item);
+                }
+                shelf.take(edition);
+                None
+            }
+            Shelving::NoSuch { home, edition } => {
+                shelf.home = Some(home);
+                edition.into_iter().for_each(|edition| shelf.take(edition));
+                Some(Refusal::Gone)
+            }
+            Shelving::NotThere => {
+                shelf.home = None;
+                self.watches.forget_home(name);
+                if question.is_some_and(|question| question.is_cached) {
+                    return self.ask_home(core, name, item, None);
+                }
+                Some(Refusal::NoStream)
+            }
+            Shelving::Busy => Some(Refusal::Busy),
+            Shelving::NothingToCarry => Some(Refusal::NothingToCarry),
+        };
+        self.wake(core, name, refusal.map(|refusal| (item, refusal)));
+    }
+
+    pub(super) fn edition_came(&mut self, core: &mut Core<Message<K>, K>, name: StreamName, edition: Arc<Edition>) {
+        let Some(shelf) = self.segmented.shelves.get_mut(&name) else {
+            return;
+        };
+        shelf.take(edition);
+        self.wake(core, &name, None);
+    }
+
+    /// No edition will come any more. Those who wait ask anew.
+    pub(super) fn unshelved(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName) {
+        if let Some(shelf) = self.segmented.shelves.get_mut(name) {
+            shelf.edition = None;
+            shelf.home = None;
+            shelf.promised.clear();
+        }
+        self.wake(core, name, None);
+    }
+
+    /// Everybody who waits looks again; those who wait for a thing that will not come are told so.
+    fn wake(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName, refused: Option<(Item, Refusal)>) {
+        let Some(shelf) = self.segmented.shelves.get_mut(name) else {
+            return;
+        };
+        for waiter in std::mem::take(&mut shelf.waiting) {
+            self.with_fetch(core, waiter.conn, name, |app, core, peer, fetch| {
+                let refusal = refused.filter(|(item, _)| *item == fetch.asked.item);
+                match refusal {
+                    None => app.try_fetch(core, waiter.conn, peer, fetch),
+                    Some((_, refusal)) => {
+                        app.refuse_fetch(core, waiter.conn, peer, &fetch, refusal);
+                        true
+                    }
+                }
+            });
+        }
+        self.forget_shelf_if_unused(name);
+    }
+
+    /// Works with one who waits for something of `name`; what its peer sent meanwhile is read when it is answered.
+    fn with_fetch(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        name: &StreamName,
+        work: impl FnOnce(&mut Self, &mut Core<Message<K>, K>, &mut HttpPeer, Fetch) -> bool,
+    ) {
+        self.with_peer(core, conn, |app, core, peer| {
+            let Session::Http(session) = &mut peer.session else {
+                return;
+            };
+            let waits = matches!(&session.state, State::Fetching(fetch) if fetch.name == *name);
+            if !waits {
+                return;
+            }
+            let State::Fetching(fetch) = std::mem::replace(&mut session.state, State::Idle) else {
+                return;
+            };
+            if work(app, core, session, *fetch) {
+                app.http_go_on(core, conn, peer.address, session);
+            }
+        });
+    }
+
+    fn forget_shelf_if_unused(&mut self, name: &StreamName) {
+        let is_unused = |shelf: &ShelfHere| {
+            shelf.edition.is_none() && shelf.asking.is_empty() && shelf.waiting.is_empty()
+        };
+        if self.segmented.shelves.get(name).is_some_and(is_unused) {
+            self.segmented.shelves.remove(name);
+        }
+    }
+
+    /// Ends waits that have been too long.
+    pub(super) fn look_at_waiters(&mut self, core: &mut Core<Message<K>, K>) {
+        self.segmented.is_timed = false;
+        let now = core.now();
+        let names: Vec<StreamName> = self.segmented.shelves.keys().cloned().collect();
+        for name in names {
+            let Some(shelf) = self.segmented.shelves.get_mut(&name) else {
+                continue;
+            };
+            let longest = shelf.longest_wait();
+            let mut late = Vec::new();
+            // Waits begin in order but for those that look again and go on: all are looked at.
+            shelf.waiting.retain(|waiter| {
+                let is_late = waiter.since + longest <= now;
+                late.extend(is_late.then_some(waiter.conn));
+                !is_late
+            });
+            if !late.is_empty() {
+                shelf.promised.clear();
+            }
+            for conn in late {
+                self.counters.fetches_timed_out.add(1);
+                self.with_fetch(core, conn, &name, |app, core, peer, fetch| {
+                    app.refuse_fetch(core, conn, peer, &fetch, Refusal::TooLong);
+                    true
+                });
+            }
+            self.forget_shelf_if_unused(&name);
+        }
+        let is_needed = self.segmented.shelves.values().any(|shelf| !shelf.waiting.is_empty());
+        if is_needed && !std::mem::replace(&mut self.segmented.is_timed, true) {
+            core.set_timer(now + limits::WAITERS_LOOKED_AT_MICROS, Timer::Waiters.key(0));
+        }
+    }
+
+    /// Nothing more will be waited for: the process stops.
+    pub(super) fn end_waits(&mut self, core: &mut Core<Message<K>, K>) {
+        let names: Vec<StreamName> = self.segmented.shelves.keys().cloned().collect();
+        for name in names {
+            let waiting = self.segmented.shelves.get_mut(&name).map(|shelf| std::mem::take(&mut shelf.waiting));
+            for waiter in waiting.into_iter().flatten() {
+                self.with_fetch(core, waiter.conn, &name, |app, core, peer, fetch| {
+                    app.refuse_fetch(core, waiter.conn, peer, &fetch, Refusal::Busy);
+                    true
+                });
+            }
+        }
+    }
+
+    /// One who waited is gone. Its place is free with the next edition.
+    pub(super) fn fetch_ended(&mut self, conn: ConnId, name: &StreamName) {
+        if let Some(shelf) = self.segmented.shelves.get_mut(name) {
+            shelf.waiting.retain(|waiter| waiter.conn != conn);
+        }
+    }
+
+    fn refuse_fetch(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        peer: &mut HttpPeer,
+        fetch: &Fetch,
+        refusal: Refusal,
+    ) {
+        let stream = fetch.name.as_str();
+        let retry = |retry_after_seconds| Status::ServiceUnavailable { retry_after_seconds };
+        let (status, why) = match refusal {
+            Refusal::NoStream => {
+                self.counters.viewers_not_found.add(1);
+                (Status::NotFound, self.no_stream(&fetch.name))
+            }
+            Refusal::NothingToCarry => (
+                Status::NotFound,
+                format!("no track of {stream} can be carried in this packaging"),
+            ),
+            Refusal::Gone => {
+                self.counters.fetches_gone.add(1);
+                (
+                    Status::NotFound,
+                    format!("{stream} does not have this, or no longer: its window has passed it, or the stream began anew"),
+                )
+            }
+            Refusal::TooFar => {
+                self.counters.fetches_too_far.add(1);
+                (Status::BadRequest, format!("this is too far ahead of what {stream} has"))
+            }
+            Refusal::Busy => (
+                retry(super::http::RETRY_SECONDS),
+                "the server is short of memory or too busy; try again".to_owned(),
+            ),
+            Refusal::TooLong => (
+                retry(super::http::RETRY_SECONDS),
+                format!("{stream} has not had this for too long; try again"),
+            ),
+            Refusal::Overloaded => (
+                retry(super::http::overload_retry_seconds(conn)),
+                "the server has as many viewers as it can serve in time; try again later".to_owned(),
+            ),
+        };
+        self.counters.http_errors.add(1);
+        peer.session.refuse(core.now() / 1000, status, &why);
+        peer.state = State::Idle;
+    }
+}
+
+impl ShelfHere {
+    /// A newer edition; what was promised may be on it.
+    fn take(&mut self, edition: Arc<Edition>) {
+        let is_newer = self
+            .edition
+            .as_ref()
+            .is_none_or(|before| before.epoch != edition.epoch || before.serial <= edition.serial);
+        if is_newer {
+            self.promised.retain(|item| !is_on(&edition, item));
+            self.edition = Some(edition);
+        }
+    }
+
+    /// RFC 8216bis 6.2.5.2: three target durations; a stream that is starting has none yet.
+    fn longest_wait(&self) -> u64 {
+        let targets = self.edition.as_ref().map(|edition| 3 * u64::from(edition.target_seconds) * 1_000_000);
+        targets.unwrap_or(0).max(limits::OPEN_WAIT_MICROS)
+    }
+}
+
+/// Whether the home need not be asked for `item` again.
+fn is_on(edition: &Edition, item: &Item) -> bool {
+    !matches!(resolve::resolve(edition, item, &Default::default()), Found::Ask)
+}
+
+/// A URL without an epoch is of whatever there is. iOS 16.1.1 cuts the last character of the URL that a playlist hints at.
+fn is_epoch(edition: &Edition, asked: &Asked) -> bool {
+    match (&asked.epoch, asked.item) {
+        (None, _) | (_, Item::Text(_)) => true,
+        (Some(epoch), Item::Part { .. }) if epoch.len() + 1 == edition.epoch.len() => edition.epoch.starts_with(epoch),
+        (Some(epoch), _) => *epoch == edition.epoch,
+    }
+}
+
+/// Whether somebody who asks for it begins to watch.
+fn begins_view(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::Text(
+            TextKey::TsMaster | TextKey::CmafMaster { .. } | TextKey::Mpd { .. } | TextKey::Smooth | TextKey::Hds
+        )
+    )
+}
+
+impl Served {
+    pub fn of(config: &crate::config::Config) -> Served {
+        Served {
+            containers: config.containers,
+            newest: Newest::Parts,
+            naming: crate::shelf::Naming::Timeline,
+        }
+    }
+}
