@@ -23,6 +23,17 @@ pub mod dtsc;
 pub mod flv;
 pub mod hls;
 pub mod http;
+pub mod stubs;
+pub mod hds {
+    pub struct Segments;
+    impl Segments {
+        pub fn new() -> crate::stubs::Toy {
+            crate::stubs::Toy::new(i64::MAX)
+        }
+    }
+    pub fn manifest(_: &crate::media::Presentation, _: &str, _: &[&crate::media::Rendition], _: &mut String) {}
+    pub fn bootstrap(_: &crate::media::Presentation, _: &crate::media::Rendition, _: &mut Vec<u8>) {}
+}
 pub mod mp4;
 pub mod rtmp;
 pub mod smooth;

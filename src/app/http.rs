@@ -155,10 +155,7 @@ impl<K: Kernel> App<K> {
                 return core.abort(conn);
             }
             // The session takes nothing while its request waits.
-            if matches!(
-                peer.state,
-                State::Asking { .. } | State::Fetching(_) | State::Sending
-            ) {
+            if matches!(peer.state, State::Asking { .. } | State::Fetching(_) | State::Sending) {
                 return;
             }
             let pending = std::mem::take(&mut peer.pending);

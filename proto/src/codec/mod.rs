@@ -24,6 +24,13 @@ pub mod vp9;
 
 #[cfg(test)]
 pub(crate) mod cases;
+pub fn rfc6381(t: &crate::media::Track) -> Option<String> {
+    Some(if t.kind() == crate::media::Kind::Video {
+        "avc1.42c01e".into()
+    } else {
+        "mp4a.40.2".into()
+    })
+}
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use penstock_proto::http::{
-    Answer, ByteRange, CHUNK_END, Cache, Coding, ContentRange, Head, Length, Method, Output, Status, Version, chunk_head,
+    Answer, ByteRange, CHUNK_END, Cache, Coding, ContentRange, Head, Length, Method, Output, Status, Version,
+    chunk_head,
 };
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, FeedId};
@@ -234,7 +235,11 @@ impl<K: Kernel> App<K> {
         let Some((start, lead)) = place_in_chunks(lane, growing, first.unwrap_or(0)) else {
             return Outcome::Wait;
         };
-        let status = if first.is_some() { Status::PartialContent } else { Status::Ok };
+        let status = if first.is_some() {
+            Status::PartialContent
+        } else {
+            Status::Ok
+        };
         let head = said.head(status, Length::Chunked, first.map(ContentRange::open));
         let body = Body::Range {
             feed: self.open_range_feed(core, chunked),
@@ -301,7 +306,8 @@ impl<K: Kernel> App<K> {
     fn refuse_range(&mut self, core: &mut Core<Message<K>, K>, peer: &mut HttpPeer, length: Option<u64>) {
         self.counters.http_errors.add(1);
         let status = Status::RangeNotSatisfiable { length };
-        peer.session.refuse(core.now() / 1000, status, "no byte of that range is there");
+        peer.session
+            .refuse(core.now() / 1000, status, "no byte of that range is there");
         peer.state = State::Idle;
     }
 

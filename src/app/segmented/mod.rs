@@ -125,7 +125,11 @@ impl<K: Kernel> App<K> {
         peer: &mut HttpPeer,
         mut fetch: Fetch,
     ) -> bool {
-        let edition = self.segmented.shelves.get(&fetch.name).and_then(|shelf| shelf.edition.clone());
+        let edition = self
+            .segmented
+            .shelves
+            .get(&fetch.name)
+            .and_then(|shelf| shelf.edition.clone());
         let found = match &edition {
             None => Found::Ask,
             Some(edition) if !is_epoch(edition, &fetch.asked) => Found::Gone,
@@ -170,7 +174,13 @@ impl<K: Kernel> App<K> {
         false
     }
 
-    fn ask_and_wait(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer, fetch: Fetch) -> bool {
+    fn ask_and_wait(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        peer: &mut HttpPeer,
+        fetch: Fetch,
+    ) -> bool {
         let item = fetch.asked.item;
         let shelf = self.segmented.shelves.entry(fetch.name.clone()).or_default();
         let is_known = shelf.promised.contains(&item) || shelf.asking.iter().any(|question| question.item == item);
@@ -311,9 +321,8 @@ impl<K: Kernel> App<K> {
     }
 
     fn forget_shelf_if_unused(&mut self, name: &StreamName) {
-        let is_unused = |shelf: &ShelfHere| {
-            shelf.edition.is_none() && shelf.asking.is_empty() && shelf.waiting.is_empty()
-        };
+        let is_unused =
+            |shelf: &ShelfHere| shelf.edition.is_none() && shelf.asking.is_empty() && shelf.waiting.is_empty();
         if self.segmented.shelves.get(name).is_some_and(is_unused) {
             self.segmented.shelves.remove(name);
         }
@@ -358,7 +367,11 @@ impl<K: Kernel> App<K> {
     pub(super) fn end_waits(&mut self, core: &mut Core<Message<K>, K>) {
         let names: Vec<StreamName> = self.segmented.shelves.keys().cloned().collect();
         for name in names {
-            let waiting = self.segmented.shelves.get_mut(&name).map(|shelf| std::mem::take(&mut shelf.waiting));
+            let waiting = self
+                .segmented
+                .shelves
+                .get_mut(&name)
+                .map(|shelf| std::mem::take(&mut shelf.waiting));
             for waiter in waiting.into_iter().flatten() {
                 self.with_fetch(core, waiter.conn, &name, |app, core, peer, fetch| {
                     app.refuse_fetch(core, waiter.conn, peer, &fetch, Refusal::Busy);
@@ -398,12 +411,17 @@ impl<K: Kernel> App<K> {
                 self.counters.fetches_gone.add(1);
                 (
                     Status::NotFound,
-                    format!("{stream} does not have this, or no longer: its window has passed it, or the stream began anew"),
+                    format!(
+                        "{stream} does not have this, or no longer: its window has passed it, or the stream began anew"
+                    ),
                 )
             }
             Refusal::TooFar => {
                 self.counters.fetches_too_far.add(1);
-                (Status::BadRequest, format!("this is too far ahead of what {stream} has"))
+                (
+                    Status::BadRequest,
+                    format!("this is too far ahead of what {stream} has"),
+                )
             }
             Refusal::Busy => (
                 retry(super::http::RETRY_SECONDS),
@@ -439,7 +457,10 @@ impl ShelfHere {
 
     /// RFC 8216bis 6.2.5.2: three target durations; a stream that is starting has none yet.
     fn longest_wait(&self) -> u64 {
-        let targets = self.edition.as_ref().map(|edition| 3 * u64::from(edition.target_seconds) * 1_000_000);
+        let targets = self
+            .edition
+            .as_ref()
+            .map(|edition| 3 * u64::from(edition.target_seconds) * 1_000_000);
         targets.unwrap_or(0).max(limits::OPEN_WAIT_MICROS)
     }
 }

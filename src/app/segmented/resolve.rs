@@ -49,14 +49,20 @@ pub fn resolve(edition: &Edition, item: &Item, reload: &Reload) -> Found {
                 None => lane.inits.last(),
             };
             // A lane that has just begun has none before its first segment.
-            let none = if lane.inits.is_empty() { Found::Wait } else { Found::Gone };
+            let none = if lane.inits.is_empty() {
+                Found::Wait
+            } else {
+                Found::Gone
+            };
             found.map_or(none, |(_, init)| Found::Init(lane.clone(), init.clone()))
         }),
-        Item::Segment { lane, name_millis } => {
-            segment(edition, lane, |name, _| name == name_millis)
-        }
+        Item::Segment { lane, name_millis } => segment(edition, lane, |name, _| name == name_millis),
         Item::Numbered { lane, number } => segment(edition, lane, |_, found| found == number),
-        Item::Part { lane, name_millis, part } => in_lane(edition, lane, |lane| part_of(lane, name_millis, part)),
+        Item::Part {
+            lane,
+            name_millis,
+            part,
+        } => in_lane(edition, lane, |lane| part_of(lane, name_millis, part)),
     }
 }
 
@@ -75,7 +81,10 @@ fn in_lane(edition: &Edition, key: LaneKey, find: impl FnOnce(&Arc<Lane>) -> Fou
 
 fn segment(edition: &Edition, key: LaneKey, is_it: impl Fn(i64, u64) -> bool) -> Found {
     in_lane(edition, key, |lane| {
-        let shelved = lane.segments.iter().find(|shelved| is_it(shelved.name_millis, shelved.number));
+        let shelved = lane
+            .segments
+            .iter()
+            .find(|shelved| is_it(shelved.name_millis, shelved.number));
         if let Some(shelved) = shelved {
             return range(lane, shelved, shelved.range.clone(), None);
         }
@@ -93,7 +102,11 @@ fn segment(edition: &Edition, key: LaneKey, is_it: impl Fn(i64, u64) -> bool) ->
 
 fn part_of(lane: &Arc<Lane>, name_millis: i64, part: u32) -> Found {
     let index = part as usize;
-    if let Some(growing) = lane.growing.as_ref().filter(|growing| growing.name_millis == name_millis) {
+    if let Some(growing) = lane
+        .growing
+        .as_ref()
+        .filter(|growing| growing.name_millis == name_millis)
+    {
         let tag = Tag {
             number: growing.number,
             part: Some(part),

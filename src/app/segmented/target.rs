@@ -299,35 +299,112 @@ mod tests {
 
     #[test]
     fn urls_name_things() {
-        let ts = LaneKey::Ts { first: 1, second: Some(2) };
+        let ts = LaneKey::Ts {
+            first: 1,
+            second: Some(2),
+        };
         let cmaf = LaneKey::Cmaf { track: 1 };
         let media = |newest, skip| Item::Text(TextKey::CmafMedia { track: 1, newest, skip });
         for (target, expected) in [
             ("/hls/a+b/index.m3u8", Item::Text(TextKey::TsMaster)),
-            ("/hls/a/1_2/index.M3U8", Item::Text(TextKey::TsMedia { first: 1, second: Some(2) })),
-            ("/hls/a/1/index.m3u8", Item::Text(TextKey::TsMedia { first: 1, second: None })),
-            ("/hls/a/1_2/2000_4000.ts", Item::Segment { lane: ts, name_millis: 2000 }),
-            ("/hls/a/1_2/2000_4000.ts?e=abcdef", Item::Segment { lane: ts, name_millis: 2000 }),
-            ("/cmaf/a/index.m3u8", Item::Text(TextKey::CmafMaster { newest: Newest::Parts })),
-            ("/cmaf/a/index.m3u8?llhls=0", Item::Text(TextKey::CmafMaster { newest: Newest::Segments })),
+            (
+                "/hls/a/1_2/index.M3U8",
+                Item::Text(TextKey::TsMedia {
+                    first: 1,
+                    second: Some(2),
+                }),
+            ),
+            (
+                "/hls/a/1/index.m3u8",
+                Item::Text(TextKey::TsMedia { first: 1, second: None }),
+            ),
+            (
+                "/hls/a/1_2/2000_4000.ts",
+                Item::Segment {
+                    lane: ts,
+                    name_millis: 2000,
+                },
+            ),
+            (
+                "/hls/a/1_2/2000_4000.ts?e=abcdef",
+                Item::Segment {
+                    lane: ts,
+                    name_millis: 2000,
+                },
+            ),
+            (
+                "/cmaf/a/index.m3u8",
+                Item::Text(TextKey::CmafMaster { newest: Newest::Parts }),
+            ),
+            (
+                "/cmaf/a/index.m3u8?llhls=0",
+                Item::Text(TextKey::CmafMaster {
+                    newest: Newest::Segments,
+                }),
+            ),
             ("/cmaf/a/1/index.m3u8", media(Newest::Parts, Skip::No)),
-            ("/cmaf/a/1/index.m3u8?llhls=range&_HLS_skip=v2", media(Newest::Ranges, Skip::V2)),
-            ("/cmaf/a/1/init.m4s?e=abcdef&g=3", Item::Init { lane: cmaf, generation: Some(3) }),
-            ("/cmaf/a/1/chunk_2000.m4s", Item::Segment { lane: cmaf, name_millis: 2000 }),
+            (
+                "/cmaf/a/1/index.m3u8?llhls=range&_HLS_skip=v2",
+                media(Newest::Ranges, Skip::V2),
+            ),
+            (
+                "/cmaf/a/1/init.m4s?e=abcdef&g=3",
+                Item::Init {
+                    lane: cmaf,
+                    generation: Some(3),
+                },
+            ),
+            (
+                "/cmaf/a/1/chunk_2000.m4s",
+                Item::Segment {
+                    lane: cmaf,
+                    name_millis: 2000,
+                },
+            ),
             ("/cmaf/a/1/chunk_n7.m4s", Item::Numbered { lane: cmaf, number: 7 }),
-            ("/cmaf/a/1/chunk_2000.4.m4s?e=abcde", Item::Part { lane: cmaf, name_millis: 2000, part: 4 }),
-            ("/cmaf/a/other.mpd", Item::Text(TextKey::Mpd { naming: Naming::Timeline })),
-            ("/cmaf/a/index.mpd?naming=number", Item::Text(TextKey::Mpd { naming: Naming::Number })),
+            (
+                "/cmaf/a/1/chunk_2000.4.m4s?e=abcde",
+                Item::Part {
+                    lane: cmaf,
+                    name_millis: 2000,
+                    part: 4,
+                },
+            ),
+            (
+                "/cmaf/a/other.mpd",
+                Item::Text(TextKey::Mpd {
+                    naming: Naming::Timeline,
+                }),
+            ),
+            (
+                "/cmaf/a/index.mpd?naming=number",
+                Item::Text(TextKey::Mpd { naming: Naming::Number }),
+            ),
             ("/cmaf/a/Manifest", Item::Text(TextKey::Smooth)),
             (
                 "/cmaf/a/Q(800003)/chunk_2000.m4s",
-                Item::Segment { lane: LaneKey::Smooth { track: 3 }, name_millis: 2000 },
+                Item::Segment {
+                    lane: LaneKey::Smooth { track: 3 },
+                    name_millis: 2000,
+                },
             ),
             ("/dynamic/a/manifest.f4m", Item::Text(TextKey::Hds)),
-            ("/dynamic/a/1_2.abst", Item::Text(TextKey::HdsBootstrap { first: 1, second: Some(2) })),
+            (
+                "/dynamic/a/1_2.abst",
+                Item::Text(TextKey::HdsBootstrap {
+                    first: 1,
+                    second: Some(2),
+                }),
+            ),
             (
                 "/dynamic/a/1_2-Seg1-Frag9",
-                Item::Numbered { lane: LaneKey::Hds { first: 1, second: Some(2) }, number: 9 },
+                Item::Numbered {
+                    lane: LaneKey::Hds {
+                        first: 1,
+                        second: Some(2),
+                    },
+                    number: 9,
+                },
             ),
         ] {
             match read(target) {
@@ -341,12 +418,29 @@ mod tests {
     #[test]
     fn other_urls_name_nothing() {
         for target in [
-            "/hls/a", "/hls//", "/hls/a/", "/hls/a/1_2/", "/hls/a/1_2/2000.ts", "/hls/a/1_2/x_y.ts", "/hls/a/+1/index.m3u8",
-            "/hls/a/1_2/3/index.m3u8", "/cmaf/a/1/chunk_.m4s", "/cmaf/a/1/chunk_1.2.3.m4s", "/cmaf/a/b/x.mpd",
-            "/cmaf/a/1/chunk_99999999999999999999.m4s", "/cmaf/a/Q()/chunk_1.m4s", "/cmaf/a/1/chunk_1.-1.m4s",
-            "/dynamic/a/1_2-Seg1-Frag", "/dynamic/a/1-Seg2-Frag1", "/dynamic/a/../manifest.f4m/x",
+            "/hls/a",
+            "/hls//",
+            "/hls/a/",
+            "/hls/a/1_2/",
+            "/hls/a/1_2/2000.ts",
+            "/hls/a/1_2/x_y.ts",
+            "/hls/a/+1/index.m3u8",
+            "/hls/a/1_2/3/index.m3u8",
+            "/cmaf/a/1/chunk_.m4s",
+            "/cmaf/a/1/chunk_1.2.3.m4s",
+            "/cmaf/a/b/x.mpd",
+            "/cmaf/a/1/chunk_99999999999999999999.m4s",
+            "/cmaf/a/Q()/chunk_1.m4s",
+            "/cmaf/a/1/chunk_1.-1.m4s",
+            "/dynamic/a/1_2-Seg1-Frag",
+            "/dynamic/a/1-Seg2-Frag1",
+            "/dynamic/a/../manifest.f4m/x",
         ] {
-            assert!(matches!(read(target), Some(Target::Nothing { .. })), "{target}: {:?}", read(target));
+            assert!(
+                matches!(read(target), Some(Target::Nothing { .. })),
+                "{target}: {:?}",
+                read(target)
+            );
         }
         for target in ["/live.flv", "/", "/hls", "/HLS/a/index.m3u8", "/other/a/index.m3u8"] {
             assert_eq!(read(target), None, "{target}");

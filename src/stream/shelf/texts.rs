@@ -156,7 +156,13 @@ impl<'a> Writer<'a> {
             TextKey::Mpd { naming } => self.mpd(naming, &video, &audio, &mut out),
             TextKey::Smooth => {
                 let mut bytes = Vec::new();
-                smooth::manifest(self.presentation, &video, &audio, smooth::Options::default(), &mut bytes);
+                smooth::manifest(
+                    self.presentation,
+                    &video,
+                    &audio,
+                    smooth::Options::default(),
+                    &mut bytes,
+                );
                 return bytes;
             }
             TextKey::Hds => hds::manifest(self.presentation, self.scene.name.as_str(), &self.renditions, &mut out),

@@ -252,7 +252,11 @@ fn very_late_sound_moves_no_clock() {
         let late_millis = (lag - DECODE_DELAY_MS).clamp(0, ORDER_MS_MAX - DECODE_DELAY_MS);
         if lag < ORDER_MS_MAX {
             let frames_max = recipes.len() as i64 * (late_millis * 441 / 10_240 + 1);
-            assert!(report.problem_count <= frames_max as u64, "{lag}: {}", report.problem_count);
+            assert!(
+                report.problem_count <= frames_max as u64,
+                "{lag}: {}",
+                report.problem_count
+            );
         }
         let pts = |parcel: &Parcel| parcel.0.unwrap();
         assert!(
