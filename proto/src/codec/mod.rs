@@ -19,20 +19,15 @@ pub mod limits;
 pub mod mp3;
 pub mod nal;
 pub mod opus;
+mod rfc6381;
 pub mod vp8;
 pub mod vp9;
 
 #[cfg(test)]
 pub(crate) mod cases;
-pub fn rfc6381(t: &crate::media::Track) -> Option<String> {
-    Some(if t.kind() == crate::media::Kind::Video {
-        "avc1.42c01e".into()
-    } else {
-        "mp4a.40.2".into()
-    })
-}
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
 pub use error::Error;
+pub use rfc6381::rfc6381;
