@@ -374,8 +374,15 @@ impl<K: Kernel> App<K> {
             return Err(no_memory(&self.counters));
         }
         let lag_max_micros = u64::from(self.config.machine.lag_max_millis) * 1000;
-        let stream = Stream::create(name.clone(), settings, lag_max_micros, publisher, core.pool())
-            .map_err(|_| no_memory(&self.counters))?;
+        let stream = Stream::create(
+            name.clone(),
+            settings,
+            self.config.fetched,
+            lag_max_micros,
+            publisher,
+            core.pool(),
+        )
+        .map_err(|_| no_memory(&self.counters))?;
         self.counters.streams.add(1);
         self.keep_time(core);
         Ok(self.streams.insert(stream))

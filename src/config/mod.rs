@@ -32,6 +32,7 @@ pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
+use crate::shelf::{Naming, Newest};
 use read::{connector_section, read_controller, read_listener, read_machine, read_top};
 use reader::{Opened, Reader};
 use table::{Kind, Section, Setting};
@@ -42,6 +43,7 @@ pub struct Config {
     pub controller: Controller,
     pub listeners: Vec<Listener>,
     pub containers: Containers,
+    pub fetched: Fetched,
     /// By base name.
     pub streams: BTreeMap<StreamName, Stream>,
     /// Host names of all push rules.
@@ -94,6 +96,19 @@ pub struct Containers {
     pub hds: bool,
 }
 
+/// How what is fetched piece by piece is listed and cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// `listlimit` of HLS, segments; 0: all.
+    pub ts_list_max: u32,
+    /// `listlimit` of CMAF.
+    pub cmaf_list_max: u32,
+    /// About how long a part lasts.
+    pub part_millis: u32,
+    pub newest: Newest,
+    pub naming: Naming,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
     pub source: Source,
@@ -101,8 +116,6 @@ pub struct Stream {
     pub window_millis: u32,
     /// `segmentsize`
     pub segment_millis: u32,
-    pub part_millis: u32,
-    pub list_max: u32,
     /// `maxkeepaway`
     pub keepaway_millis: u32,
     pub grace_millis: u32,
@@ -271,6 +284,7 @@ impl Default for Config {
                 cmaf: true,
                 hds: true,
             },
+            fetched: Fetched::default(),
             streams: BTreeMap::new(),
             hosts: Hosts::default(),
             machine: read_machine(&Opened::of_defaults(&table::PENSTOCK)),

@@ -11,11 +11,12 @@ use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
 use super::table::{self, Section};
 use super::{
-    Config, Containers, Controller, Fault, Interface, Listener, Machine, Notice, Protocol, Resume, SecondPublisher,
-    Source, Stream, limits, quoted,
+    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Resume,
+    SecondPublisher, Source, Stream, limits, quoted,
 };
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
+use crate::shelf::{Naming, Newest};
 
 pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, look_up: Option<LookUp>) -> Config {
     let mut config = Config {
@@ -98,6 +99,11 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
             "HTTP" => Protocol::Http,
             "RTMP" => Protocol::Rtmp,
             container => {
+                match container {
+                    "HLS" => config.fetched.ts_list_max = bounded(opened.integer("listlimit")),
+                    "CMAF" => config.fetched.read_cmaf(&opened),
+                    _ => {}
+                }
                 containers.push((container, opened.range, path));
                 continue;
             }
@@ -209,6 +215,8 @@ pub(super) fn connector_section(connector: &str) -> &'static Section {
     match connector {
         "HTTP" => &table::HTTP,
         "RTMP" => &table::RTMP,
+        "HLS" => &table::HLS,
+        "CMAF" => &table::CMAF,
         _ => &table::CONTAINER,
     }
 }
@@ -334,8 +342,6 @@ impl Stream {
         Stream {
             source,
             window_millis: bounded(opened.integer("DVR")),
-            part_millis: 333,
-            list_max: 0,
             segment_millis: bounded(opened.integer("segmentsize")),
             keepaway_millis: bounded(opened.integer("maxkeepaway")),
             grace_millis: bounded(opened.integer("grace")),
@@ -350,6 +356,36 @@ impl Stream {
                 _ => SecondPublisher::Refuse,
             },
         }
+    }
+}
+
+impl Fetched {
+    fn read_cmaf(&mut self, opened: &Opened<'_, '_>) {
+        self.cmaf_list_max = bounded(opened.integer("listlimit"));
+        self.part_millis = bounded(opened.integer("part_millis"));
+        self.newest = match opened.choice("hls_parts") {
+            "none" => Newest::Segments,
+            "ranges" => Newest::Ranges,
+            _ => Newest::Parts,
+        };
+        self.naming = match opened.choice("dash_naming") {
+            "number" => Naming::Number,
+            _ => Naming::Timeline,
+        };
+    }
+}
+
+impl Default for Fetched {
+    fn default() -> Self {
+        let mut fetched = Fetched {
+            ts_list_max: 0,
+            cmaf_list_max: 0,
+            part_millis: 0,
+            newest: Newest::Parts,
+            naming: Naming::Timeline,
+        };
+        fetched.read_cmaf(&Opened::of_defaults(&table::CMAF));
+        fetched
     }
 }
 

@@ -199,10 +199,80 @@ pub const RTMP: Section = Section {
 
 /// Containers that ride on HTTP.
 pub const CONTAINER: Section = Section {
-    place: "config.protocols[FLV, HTTPTS, MP4, HLS, CMAF, HDS]",
+    place: "config.protocols[FLV, HTTPTS, MP4, HDS]",
     settings: &[],
     inner: &["connector"],
     unsupported: &[
+        unsupported("username", NO_EFFECT),
+        unsupported("debug", NO_EFFECT),
+        unsupported("default_track_sorting", NO_EFFECT),
+    ],
+    written_by_mistserver: &["online"],
+};
+
+const LIST_LIMIT: Setting = Setting {
+    key: "listlimit",
+    kind: Kind::Integer {
+        default: 0,
+        min: 0,
+        max: 65_536,
+        unit: "segments",
+    },
+    doc: "segments that a playlist lists at most, but never less than three target durations; 0: all in the window",
+};
+
+const CHUNK_PATH: Unsupported = unsupported("chunkpath", "segments have no other host than their playlists");
+const NON_CHUNKED: Unsupported = unsupported("nonchunked", "segments are sent with their length anyway");
+
+/// HLS in MPEG-TS.
+pub const HLS: Section = Section {
+    place: "config.protocols[HLS]",
+    settings: &[LIST_LIMIT],
+    inner: &["connector"],
+    unsupported: &[
+        NON_CHUNKED,
+        CHUNK_PATH,
+        unsupported("username", NO_EFFECT),
+        unsupported("debug", NO_EFFECT),
+        unsupported("default_track_sorting", NO_EFFECT),
+    ],
+    written_by_mistserver: &["online"],
+};
+
+/// HLS in fragmented MP4, DASH and Smooth.
+pub const CMAF: Section = Section {
+    place: "config.protocols[CMAF]",
+    settings: &[
+        LIST_LIMIT,
+        milliseconds(
+            "part_millis",
+            333,
+            100,
+            2_000,
+            "about how long a part of low-latency HLS and DASH lasts; whole frames",
+        ),
+        Setting {
+            key: "hls_parts",
+            kind: Kind::Choice {
+                default: "urls",
+                choices: &["urls", "ranges", "none"],
+            },
+            doc: "how playlists list parts where a URL does not say (llhls=1, range or 0): with URLs of their own, as byte ranges of their segment, or not",
+        },
+        Setting {
+            key: "dash_naming",
+            kind: Kind::Choice {
+                default: "timeline",
+                choices: &["timeline", "number"],
+            },
+            doc: "how DASH manifests name segments where a URL does not say (naming=timeline or number)",
+        },
+    ],
+    inner: &["connector"],
+    unsupported: &[
+        NON_CHUNKED,
+        CHUNK_PATH,
+        unsupported("mergesessions", NO_EFFECT),
         unsupported("username", NO_EFFECT),
         unsupported("debug", NO_EFFECT),
         unsupported("default_track_sorting", NO_EFFECT),
@@ -475,4 +545,4 @@ pub const PENSTOCK: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &PENSTOCK, &STREAM];
+pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &HLS, &CMAF, &PENSTOCK, &STREAM];

@@ -160,8 +160,6 @@ fn every_value_arrives() {
     let expected = Stream {
         source: Source::Push(PushRule::parse("push://@x").unwrap()),
         window_millis: 60_000,
-        part_millis: 333,
-        list_max: 0,
         segment_millis: 2_000,
         keepaway_millis: 1,
         grace_millis: 8,

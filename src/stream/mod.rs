@@ -49,6 +49,7 @@ const CLOCK_ARRIVAL: u8 = 1;
 pub struct Stream {
     pub name: StreamName,
     pub settings: config::Stream,
+    fetched: config::Fetched,
     lag_max_micros: u64,
     pub publisher: Option<Publisher>,
     ring: ring::Writer,
@@ -119,6 +120,7 @@ impl Stream {
     pub fn create(
         name: StreamName,
         settings: config::Stream,
+        fetched: config::Fetched,
         lag_max_micros: u64,
         publisher: Publisher,
         pool: &Arc<Pool>,
@@ -139,6 +141,7 @@ impl Stream {
             shelves: Vec::new(),
             ends_at: None,
             settings,
+            fetched,
             lag_max_micros,
             publisher: Some(publisher),
             ring,

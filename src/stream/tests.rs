@@ -84,7 +84,7 @@ impl Rig {
         let pool = Pool::create(blocks * penstock_shard::pool::limits::BLOCK_BYTES as u64).unwrap();
         let name = StreamName::sanitise("live").unwrap().name;
         let publisher = Publisher::new(ClaimId(1), None, 0);
-        let stream = Stream::create(name, settings, 5_000_000, publisher, &pool).unwrap();
+        let stream = Stream::create(name, settings, config::Fetched::default(), 5_000_000, publisher, &pool).unwrap();
         let (video, audio) = tracks();
         Rig {
             stream,

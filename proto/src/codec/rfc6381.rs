@@ -52,7 +52,11 @@ mod tests {
     fn names_are_those_that_other_packagers_write() {
         for (codec, data, expected) in [
             // As the HLS muxer of ffmpeg says it of x264.
-            (Codec::H264, "0142c01effe100046742c01e01000468ce3c80", Some("avc1.42C01E")),
+            (
+                Codec::H264,
+                "0142c01effe100046742c01e01000468ce3c80",
+                Some("avc1.42C01E"),
+            ),
             (Codec::Aac, "1190", Some("mp4a.40.2")),
             (Codec::Aac, "2b92", Some("mp4a.40.5")),
             (Codec::Av1, "81000c00", Some("av01.0.00M.08")),

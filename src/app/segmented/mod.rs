@@ -25,7 +25,7 @@ use crate::directory::arbiter_of;
 use crate::limits;
 use crate::messages::{Message, Shelve};
 use crate::names::StreamName;
-use crate::shelf::{Edition, Item, Newest, Shelving, TextKey};
+use crate::shelf::{Edition, Item, Shelving, TextKey};
 
 use resolve::Found;
 pub(super) use target::{Asked, Served, Target, parse};
@@ -493,8 +493,8 @@ impl Served {
     pub fn of(config: &crate::config::Config) -> Served {
         Served {
             containers: config.containers,
-            newest: Newest::Parts,
-            naming: crate::shelf::Naming::Timeline,
+            newest: config.fetched.newest,
+            naming: config.fetched.naming,
         }
     }
 }

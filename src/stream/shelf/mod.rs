@@ -22,6 +22,7 @@ use penstock_shard::sys::clock;
 
 use super::segments::{Begins, Segments};
 use super::{Stream, in_force};
+use crate::config;
 use crate::counters::AppCounters;
 use crate::limits;
 use crate::messages::Shelve;
@@ -58,8 +59,7 @@ pub struct Scene<'a> {
     pub track_sets: &'a [(u64, Vec<Track>)],
     pub segments: &'a Segments,
     pub window_millis: u64,
-    /// `listlimit`, 0: all.
-    pub list_max: usize,
+    pub fetched: config::Fetched,
 }
 
 impl Scene<'_> {
@@ -247,7 +247,7 @@ impl Stream {
             self.shelf = Some(Shelf::new(self.epoch.clone(), now));
             counters.shelves.add(1);
         }
-        let part_millis = self.settings.part_millis;
+        let part_millis = self.fetched.part_millis;
         let lanes = lanes_of(&shelve.item, self.tracks());
         let targets: Vec<u32> = lanes
             .iter()
@@ -302,7 +302,7 @@ impl Stream {
             track_sets: &self.track_sets,
             segments: &self.segments,
             window_millis: u64::from(self.settings.window_millis),
-            list_max: self.settings.list_max as usize,
+            fetched: self.fetched,
         }
     }
 

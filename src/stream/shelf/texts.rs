@@ -79,6 +79,10 @@ pub fn make(
             listed,
         }
         .write(wanted.key);
+        // Not all that it has to list can be fetched yet.
+        if bytes.is_empty() {
+            continue;
+        }
         wanted.is_stale = false;
         let etag = etag(&bytes);
         if wanted
@@ -191,7 +195,10 @@ impl<'a> Writer<'a> {
                 Skip::Yes => hls::Skip::Yes,
                 Skip::V2 => hls::Skip::V2,
             },
-            list_max: self.scene.list_max,
+            list_max: match packaging {
+                hls::Packaging::Ts => self.scene.fetched.ts_list_max,
+                hls::Packaging::Cmaf => self.scene.fetched.cmaf_list_max,
+            } as usize,
         };
         // Whose lists go on though nobody fetches them are not reported: what is made is.
         let is_sibling = |lane: &&Lane| {
