@@ -237,6 +237,15 @@ impl fmt::Display for What {
             What::Delay { delay, window } => write!(f, "delay of {delay} µs in a window of {window}"),
             What::AvailabilityOffset { offset, says } => write!(f, "availabilityTimeOffset {offset} {says}"),
             What::Latency { says } => write!(f, "ServiceDescription: {says}"),
+            update => update.fmt_update(f),
+        }
+    }
+}
+
+impl What {
+    /// What is wrong from one text to the next.
+    fn fmt_update(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             What::StartChanged { from, to } => write!(f, "availabilityStartTime went from {from} to {to} µs"),
             What::PublishedBefore { from, to } => write!(f, "publishTime went from {from} to {to} µs"),
             What::Reborn => write!(f, "dynamic after it had been static"),
@@ -259,6 +268,7 @@ impl fmt::Display for What {
                 )
             }
             What::SegmentInserted { time } => write!(f, "segment at {time} µs comes after later ones"),
+            found => write!(f, "{found:?}"),
         }
     }
 }

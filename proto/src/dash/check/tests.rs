@@ -49,7 +49,6 @@ fn all_broken(text: &str, now: i64, cases: &[(&str, &str, &str)]) {
 fn a_broken_timeline_is_told() {
     let (text, now) = good(Naming::Timeline, false);
     let title = "<ProgramInformation><Title>a &lt;b&gt; &amp; &quot;c&quot;</Title></ProgramInformation>\n";
-    let template = "timescale=\"1000\"";
     all_broken(
         &text,
         now,
@@ -133,6 +132,18 @@ fn a_broken_timeline_is_told() {
             ("Representation id=\"2\"", "Representation id=\"a b\"", "M"),
             ("frameRate=\"25\"", "frameRate=\"25/0\"", "M"),
             ("width=\"640\"", "width=\"-1\"", "M"),
+        ],
+    );
+}
+
+#[test]
+fn a_broken_list_of_segments_is_told() {
+    let (text, now) = good(Naming::Timeline, false);
+    let template = "timescale=\"1000\"";
+    all_broken(
+        &text,
+        now,
+        &[
             (template, "timescale=\"0\"", "M"),
             (template, "timescale=\"1000\" duration=\"2000\"", "Addressing"),
             (
