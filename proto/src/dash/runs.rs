@@ -124,7 +124,7 @@ pub(super) fn runs<'a>(
     let mut runs: Vec<Run<'a>> = Vec::with_capacity(indexes.len());
     for index in indexes {
         // Tracks do not join a Period later.
-        if Some(index) == last && all().any(|rendition| is_awaited(rendition, index, options)) {
+        if all().any(|rendition| is_awaited(rendition, index, options)) {
             continue;
         }
         let is_finished = match is_ended || Some(index) != last {
@@ -166,19 +166,11 @@ fn track_of(rendition: &Rendition) -> Option<&Track> {
     rendition.tracks.first()
 }
 
-/// Its first segment of this run is being made.
+/// Its first segment of this run that can be fetched is being made.
 fn is_awaited(rendition: &Rendition, index: u64, options: &Options<'_>) -> bool {
-    let mut of_run = tagged(rendition)
-        .filter(|(of, _)| *of == index)
-        .map(|(_, segment)| segment)
-        .peekable();
-    let Some(first) = of_run.peek() else { return false };
-    let is_new = rendition
-        .growing
-        .as_ref()
-        .is_some_and(|growing| growing.number == first.number);
-    let is_all_gaps = !is_new && of_run.all(|segment| segment.gap);
-    !is_all_gaps && Line::new(rendition, index, IsFinished::No, options).is_none()
+    let newest = tagged(rendition).last().filter(|_| rendition.growing.is_some());
+    let is_in_run = newest.is_some_and(|(of, _)| of == index);
+    is_in_run && Line::new(rendition, index, IsFinished::No, options).is_none()
 }
 
 fn began(rendition: &Rendition, index: u64, options: &Options<'_>) -> Option<Began> {

@@ -115,7 +115,7 @@ impl Scene {
                 break;
             }
             newest = segment.generation;
-            if end <= so_far {
+            if end <= so_far || millis >= self.end() {
                 segments.push_back(segment);
                 continue;
             }

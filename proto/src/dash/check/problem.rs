@@ -151,6 +151,10 @@ pub enum What {
     RepresentationGone {
         id: String,
     },
+    /// A player knows the tracks of a Period from when it first saw it.
+    RepresentationJoined {
+        id: String,
+    },
     RepresentationChanged {
         id: String,
         attribute: &'static str,
@@ -251,6 +255,7 @@ impl What {
             What::Reborn => write!(f, "dynamic after it had been static"),
             What::PeriodGone { id } => write!(f, "Period {id} is gone from between others"),
             What::PeriodMoved { id, from, to } => write!(f, "Period {id} moved from {from} to {to} µs"),
+            What::RepresentationJoined { id } => write!(f, "Representation {id} joins a Period that was there"),
             What::RepresentationGone { id } => write!(f, "Representation {id} is gone from its Period"),
             What::RepresentationChanged {
                 id,

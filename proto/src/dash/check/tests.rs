@@ -323,11 +323,7 @@ fn a_broken_update_is_told() {
         ("start=\"PT0S\"", "start=\"PT0.040S\"", ""),
         ("codecs=\"mp4a.40.2\"", "codecs=\"mp4a.40.5\"", "RepresentationChanged"),
         ("g=0", "g=1", "RepresentationChanged"),
-        (
-            "Representation id=\"2\"",
-            "Representation id=\"3\"",
-            "RepresentationGone",
-        ),
+        ("Representation id=\"2\"", "Representation id=\"3\"", "Representation"),
         (all, "<S t=\"22080\" d=\"2000\" r=\"7\"/>", "SegmentGone"),
         (
             all,

@@ -77,7 +77,12 @@ fn within(before: &Period, period: &Period, mpd: &Mpd, report: &mut Report) {
         period.sets.iter().flat_map(|set| set.representations.clone()).collect()
     };
     let now = lines(period);
-    for old in lines(before) {
+    let then = lines(before);
+    for new in now.iter().filter(|new| then.iter().all(|old| old.id != new.id)) {
+        let id = new.id.clone();
+        report.problem(&new.place, What::RepresentationJoined { id });
+    }
+    for old in then {
         let id = old.id.clone();
         let Some(new) = now.iter().find(|new| new.id == old.id) else {
             // When all of it has left the window, it is no more.
