@@ -1,0 +1,153 @@
+//! TS segments of clips, one behind the other, as HLS players read them: every frame that was published, at its time, and
+//! nothing that ffmpeg has to say.
+//!
+//! No server: muxer and cuts alone, so that what differs is the segments' doing.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use penstock_proto::media::{Codec, Frame, Kind, Pieces, SegmentMux, Track};
+use penstock_proto::tag::{Demux, Item, MessageKind};
+use penstock_proto::ts;
+
+use support::clips::{self, Clip, Modern};
+use support::compare::{self, WHOLE};
+use support::flv::{self, AUDIO, Tag, VIDEO};
+use support::tags;
+
+/// A frame that has left its demuxer.
+struct Kept {
+    track: u32,
+    dts: i64,
+    offset: i32,
+    key: bool,
+    data: Vec<u8>,
+}
+
+impl Kept {
+    fn frame(&self) -> Frame<'_> {
+        Frame {
+            track: self.track,
+            dts: self.dts,
+            offset: self.offset,
+            key: self.key,
+            data: &self.data,
+        }
+    }
+}
+
+fn demuxed(tags: &[Tag]) -> (Vec<Track>, Vec<Kept>) {
+    let (mut demux, mut frames) = (Demux::new(), Vec::new());
+    for tag in tags {
+        let kind = match tag.kind {
+            VIDEO => MessageKind::Video,
+            AUDIO => MessageKind::Audio,
+            _ => MessageKind::Script,
+        };
+        demux.push(kind, tag.time, &tag.body).expect("a clip's tags are right");
+        while let Some(item) = demux.poll() {
+            if let Item::Frame(frame) = item {
+                frames.push(Kept {
+                    track: frame.track,
+                    dts: frame.dts,
+                    offset: frame.offset,
+                    key: frame.key,
+                    data: frame.data.to_vec(),
+                });
+            }
+        }
+    }
+    let mut tracks = demux.tracks().to_vec();
+    tracks.sort_by_key(|track| track.kind() != Kind::Video);
+    (tracks, frames)
+}
+
+/// Segments of a second and more, each begun by a keyframe of the first track, in one file. `segments_min` is what there must be.
+fn segmented(name: &str, tags: &[Tag], segments_min: u64) -> PathBuf {
+    let (tracks, frames) = demuxed(tags);
+    let lead = &tracks[0];
+    let mut mux = ts::Segments::new(name);
+    let mut out = Pieces::new();
+    let mut segments = 0;
+    let mut due = i64::MIN;
+    for frame in &frames {
+        if frame.track == lead.id && frame.key && frame.dts >= due {
+            if segments > 0 {
+                mux.end(Some(frame.dts), &mut out);
+            }
+            mux.begin(40 + segments, &tracks, &mut out);
+            segments += 1;
+            due = frame.dts + i64::from(lead.timescale);
+        }
+        mux.frame(&frame.frame(), &mut out);
+    }
+    mux.end(None, &mut out);
+    assert!(segments >= segments_min, "{name}: {segments} segments");
+    let file = support::scratch("ts-segments").join(format!("{name}.ts"));
+    std::fs::write(&file, out.bytes()).expect("the scratch directory can be written");
+    file
+}
+
+fn check(name: &str, sent: &Path, tags: &[Tag], segments_min: u64) {
+    let file = segmented(name, tags, segments_min);
+    let mut checker = ts::check::Checker::of_segments();
+    checker.push(&std::fs::read(&file).expect("written above"));
+    let report = checker.finish();
+    assert_eq!(report.problems, [], "{name}");
+    assert_eq!(report.discontinuities, 0, "{name}");
+    compare::assert_equal(sent, &file, WHOLE);
+    compare::assert_decodes(&file);
+    std::fs::remove_file(&file).expect("written above");
+}
+
+fn check_clip(clip: &Clip, segments_min: u64) {
+    let sent = clip.file();
+    let tags = flv::tags(&std::fs::read(&sent).expect("made by the call"));
+    check(clip.name, &sent, &tags, segments_min);
+}
+
+fn check_modern(clip: &Modern) {
+    let sent = clip.file();
+    check(clip.name, &sent, &tags::of_file(&sent), 2);
+}
+
+#[test]
+fn pictures_and_sound() {
+    for (clip, segments_min) in [
+        (clips::B_FRAMES, 3),
+        (clips::NO_B_FRAMES, 3),
+        (clips::FAST, 3),
+        (clips::VARIABLE, 4),
+        (clips::LONG_GOP, 2),
+    ] {
+        check_clip(&clip, segments_min);
+    }
+}
+
+#[test]
+fn one_of_them() {
+    check_clip(&clips::AUDIO_ONLY, 6);
+    check_clip(&clips::VIDEO_ONLY, 3);
+}
+
+#[test]
+fn other_codecs() {
+    for clip in [clips::HEVC_AAC, clips::H264_AC3, clips::H264_EAC3, clips::H264_MP3] {
+        check_modern(&clip);
+    }
+}
+
+/// What is no codec of HLS in TS is left out, not garbled.
+#[test]
+fn a_codec_that_hls_lacks_is_not_carried() {
+    let sent = clips::H264_FLAC.file();
+    let (tracks, _) = demuxed(&tags::of_file(&sent));
+    let mux = ts::Segments::new("x");
+    let carried: Vec<Codec> = tracks
+        .iter()
+        .filter(|track| mux.carries(track))
+        .map(|track| track.codec)
+        .collect();
+    assert_eq!(carried, [Codec::H264]);
+}
