@@ -30,3 +30,6 @@ pub const JSON_BYTES_MAX: usize = 256 * 1024;
 const _: () = assert!(JUMP_BACKWARD_MILLIS < JUMP_FORWARD_MILLIS);
 const _: () = assert!(GAP_MILLIS <= GAP_MILLIS_MAX);
 const _: () = assert!(TRACKS_MAX > 6 + 10);
+
+/// Body of a tag in FLV and HDS: `DataSize` has 24 bits.
+pub const TAG_BODY_BYTES_MAX: usize = (1 << 24) - 1;

@@ -6,6 +6,7 @@
 
 mod audio;
 mod enhanced;
+pub mod outer;
 mod video;
 
 pub use audio::{Audio, AudioCodec, AudioPacket, Audios, ChannelOrder, SoundFormat};
