@@ -1,5 +1,5 @@
-//! TS segments of clips, one behind the other, as HLS players read them: every frame that was published, at its time, and
-//! nothing that ffmpeg has to say.
+//! Segments of a picture and a sound, of HLS in TS and of HDS: one behind the other they are every frame that was published,
+//! at its time, and ffmpeg decodes them without a word.
 //!
 //! No server: muxer and cuts alone, so that what differs is the segments' doing.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use penstock_proto::media::{Codec, Frame, Kind, Pieces, SegmentMux, Track};
 use penstock_proto::tag::{Demux, Item, MessageKind};
-use penstock_proto::ts;
+use penstock_proto::{hds, ts};
 
 use support::clips::{self, Clip, Modern};
 use support::compare::{self, WHOLE};
@@ -63,11 +63,10 @@ fn demuxed(tags: &[Tag]) -> (Vec<Track>, Vec<Kept>) {
     (tracks, frames)
 }
 
-/// Segments of a second and more, each begun by a keyframe of the first track, in one file. `segments_min` is what there must be.
-fn segmented(name: &str, tags: &[Tag], segments_min: u64) -> PathBuf {
+/// Segments of a second and more, each begun by a keyframe of the first track. `segments_min` is how many there must be.
+fn segmented(mux: &mut dyn SegmentMux, tags: &[Tag], segments_min: u64) -> Pieces {
     let (tracks, frames) = demuxed(tags);
     let lead = &tracks[0];
-    let mut mux = ts::Segments::new(name);
     let mut out = Pieces::new();
     let mut segments = 0;
     let mut due = i64::MIN;
@@ -83,19 +82,24 @@ fn segmented(name: &str, tags: &[Tag], segments_min: u64) -> PathBuf {
         mux.frame(&frame.frame(), &mut out);
     }
     mux.end(None, &mut out);
-    assert!(segments >= segments_min, "{name}: {segments} segments");
-    let file = support::scratch("ts-segments").join(format!("{name}.ts"));
-    std::fs::write(&file, out.bytes()).expect("the scratch directory can be written");
+    assert!(segments >= segments_min, "{segments} segments");
+    out
+}
+
+fn file_of(name: &str, bytes: &[u8]) -> PathBuf {
+    let file = support::scratch("segments").join(name);
+    std::fs::write(&file, bytes).expect("the scratch directory can be written");
     file
 }
 
 fn check(name: &str, sent: &Path, tags: &[Tag], segments_min: u64) {
-    let file = segmented(name, tags, segments_min);
+    let out = segmented(&mut ts::Segments::new(name), tags, segments_min);
     let mut checker = ts::check::Checker::of_segments();
-    checker.push(&std::fs::read(&file).expect("written above"));
+    checker.push(out.bytes());
     let report = checker.finish();
     assert_eq!(report.problems, [], "{name}");
     assert_eq!(report.discontinuities, 0, "{name}");
+    let file = file_of(&format!("{name}.ts"), out.bytes());
     compare::assert_equal(sent, &file, WHOLE);
     compare::assert_decodes(&file);
     std::fs::remove_file(&file).expect("written above");
@@ -150,4 +154,29 @@ fn a_codec_that_hls_lacks_is_not_carried() {
         .map(|track| track.codec)
         .collect();
     assert_eq!(carried, [Codec::H264]);
+}
+
+/// The tags of fragments behind the head of an FLV file are that file.
+#[test]
+fn fragments_of_hds() {
+    for (clip, fragments_min) in [(clips::B_FRAMES, 3), (clips::AUDIO_ONLY, 6), (clips::VIDEO_ONLY, 3)] {
+        let sent = clip.file();
+        let tags = flv::tags(&std::fs::read(&sent).expect("made by the call"));
+        let out = segmented(&mut hds::Segments::new(), &tags, fragments_min);
+        let mut found = Vec::new();
+        for (_, fragment) in out.iter() {
+            let read = hds::read::fragment(fragment, |header, body| {
+                found.push(Tag {
+                    kind: header.tag_type,
+                    time: header.timestamp,
+                    body: body.to_vec(),
+                });
+            });
+            read.unwrap_or_else(|error| panic!("{}: {error}", clip.name));
+        }
+        let file = file_of(&format!("{}.flv", clip.name), &flv::file(&found));
+        compare::assert_equal(&sent, &file, WHOLE);
+        compare::assert_decodes(&file);
+        std::fs::remove_file(&file).expect("written above");
+    }
 }

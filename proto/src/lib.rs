@@ -3,7 +3,7 @@
 //! Nothing here owns a socket, a file, a clock, a thread, randomness or a log: bytes, time and seeds come in as
 //! arguments, and what to do comes out as values. A protocol is one folder; none imports another. What they share is
 //! [`media`] (tracks, frames, breaks, the [`media::Mux`] seam), [`codec`] (headers of the codecs themselves),
-//! [`tag`] (the audio and video message body that RTMP and FLV have in common) and [`xml`].
+//! [`tag`] (the audio and video message body that RTMP, FLV and HDS have in common) and [`xml`].
 
 #![forbid(unsafe_code)]
 
@@ -21,19 +21,10 @@ pub mod xml;
 pub mod dash;
 pub mod dtsc;
 pub mod flv;
+pub mod hds;
 pub mod hls;
 pub mod http;
 pub mod stubs;
-pub mod hds {
-    pub struct Segments;
-    impl Segments {
-        pub fn new() -> crate::stubs::Toy {
-            crate::stubs::Toy::new(i64::MAX)
-        }
-    }
-    pub fn manifest(_: &crate::media::Presentation, _: &str, _: &[&crate::media::Rendition], _: &mut String) {}
-    pub fn bootstrap(_: &crate::media::Presentation, _: &crate::media::Rendition, _: &mut Vec<u8>) {}
-}
 pub mod mp4;
 pub mod rtmp;
 pub mod smooth;
