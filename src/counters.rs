@@ -181,6 +181,8 @@ mod tests {
             "feeds",
             "viewers",
             "streams_shortened",
+            "shelves",
+            "lanes",
             "memory_blocks",
             "memory_blocks_used",
         ];

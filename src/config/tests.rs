@@ -51,7 +51,8 @@ fn the_example_starts_as_it_stands() {
         Containers {
             flv: true,
             ts: true,
-            mp4: true
+            mp4: true,
+            ..Containers::default()
         }
     );
     let (name, stream) = config.streams.first_key_value().unwrap();
@@ -152,8 +153,7 @@ fn every_value_arrives() {
         config.containers,
         Containers {
             flv: true,
-            ts: false,
-            mp4: false
+            ..Containers::default()
         }
     );
     let stream = config.streams.values().next().unwrap();

@@ -91,10 +91,6 @@ impl Segmented {
         let ours = |(_, known): &(&FeedId, &Arc<Feed>)| Arc::ptr_eq(known, feed);
         self.feeds.iter().find(ours).map(|(id, _)| *id)
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.feeds.is_empty() && self.shelves.values().all(|shelf| shelf.waiting.is_empty())
-    }
 }
 
 impl<K: Kernel> App<K> {
