@@ -1,17 +1,13 @@
 // Plays streams in headless Chromium, a page each and all at once, and prints what the pages saw as one line of JSON.
 // node play.mjs SECONDS ARTIFACTS KIND=URL...   KIND: flv, ts (mpegts.js) or mp4 (the video element alone)
-import { createServer } from 'node:http';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch, site } from './chromium.mjs';
 
 const [seconds, artifacts, ...plays] = process.argv.slice(2);
-const script = readFileSync(createRequire(import.meta.url).resolve('mpegts.js/dist/mpegts.js'));
 
 const page_html = `<!doctype html><meta charset="utf-8"><title>play</title>
 <style>body{margin:0;background:#222;color:#eee;font:16px sans-serif}video{width:640px;height:360px;display:block}</style>
-<video muted playsinline></video><p></p><script src="/mpegts.js"></script><script>
+<video muted playsinline></video><p></p><script src="/mpegts.js/dist/mpegts.js"></script><script>
 const [kind, url] = [new URLSearchParams(location.search).get('kind'), new URLSearchParams(location.search).get('url')];
 const video = document.querySelector('video');
 window.seen = { errors: [], first: null, start: null };
@@ -38,20 +34,8 @@ if (kind === 'mp4') {
 video.play().catch(fail);
 </script>`;
 
-// The pages have an origin of their own, as a site that embeds a player has: the server under test must allow it.
-const site = createServer((request, response) => {
-  const is_script = request.url.startsWith('/mpegts.js');
-  response.setHeader('Content-Type', is_script ? 'text/javascript' : 'text/html');
-  response.end(is_script ? script : page_html);
-});
-await new Promise((listening) => site.listen(0, '127.0.0.1', listening));
-const origin = `http://127.0.0.1:${site.address().port}`;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required'],
-});
+const { origin, close } = await site(page_html, ['mpegts.js/dist/mpegts.js']);
+const browser = await launch();
 
 async function watch(play) {
   const kind = play.slice(0, play.indexOf('='));
@@ -80,5 +64,5 @@ try {
   console.log(JSON.stringify(await Promise.all(plays.map(watch))));
 } finally {
   await browser.close();
-  site.close();
+  close();
 }

@@ -141,6 +141,22 @@ pub const SHORT_GOPS: Clip = Clip {
     channels: 2,
 };
 
+/// Every picture has its number in a bar: in the upper 16 rows 24 cells, black or white, the highest bit first, and the
+/// complement in the 16 below, so that a bar that cannot be read is told from one that can. 64 s are a whole number of
+/// pictures, GOPs and AAC frames: it can be played over and over without a gap.
+pub const NUMBERED: Clip = Clip {
+    name: "numbered",
+    seconds: 64,
+    video: Some(Video {
+        filter: "color=black:size=24x2:rate=25,format=yuv420p,\
+                 geq=lum='if(eq(Y,mod(floor(N/pow(2,23-X)),2)),16,235)':cb=128:cr=128,\
+                 scale=640:32:flags=neighbor[bar];[in][bar]overlay=0:0:shortest=1",
+        ..PLAIN
+    }),
+    audio: true,
+    channels: 2,
+};
+
 /// As [`NO_B_FRAMES`], of another size: other codec data.
 pub const SMALL: Clip = Clip {
     name: "small",

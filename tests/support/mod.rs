@@ -8,6 +8,7 @@
 
 pub mod air;
 pub mod audience;
+pub mod browser;
 pub mod clips;
 pub mod compare;
 pub mod confine;
@@ -16,6 +17,7 @@ pub mod flv;
 pub mod librtmp;
 pub mod multitrack;
 pub mod normal;
+pub mod numbered;
 pub mod players;
 pub mod process;
 pub mod publish;
