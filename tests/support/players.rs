@@ -144,6 +144,35 @@ fn gstreamer_frames(process: &Process) -> usize {
         .count()
 }
 
+/// GStreamer that finds out by itself what is at a URL (HLS, DASH, Smooth), and decodes it for as long as it is let.
+pub fn gstreamer_uri(url: &str) -> Process {
+    let sink = "fakesink async=false sync=false silent=false";
+    let pipeline = format!(
+        "uridecodebin3 uri={url} name=d d. ! video/x-raw ! {sink} name=picture d. ! audio/x-raw ! {sink} name=sound"
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-v").args(pipeline.split_whitespace());
+    Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
+}
+
+/// Waits until a [`gstreamer_uri`] has decoded so many pictures, and half as many again of sound, without an error.
+pub fn gstreamer_counts(player: &Process, frames: u32, within: Duration) {
+    let reached = |what: &str, count: u32| {
+        let seen = std::cell::Cell::new(0);
+        let wanted = format!("{what}: last-message = chain");
+        player.wait(&format!("{count} of {what}"), within, |from, line| {
+            let is_one = from == From::Stdout && line.contains(&wanted);
+            seen.set(seen.get() + u32::from(is_one));
+            (seen.get() == count).then_some(())
+        });
+    };
+    reached("picture", frames);
+    reached("sound", frames * 3 / 2);
+    player.signal("TERM");
+    player.wait_exit(within);
+    assert!(!player.said().contains("ERROR"), "{}", player.said());
+}
+
 /// VLC without a screen, as an ordinary user; every tenth decoded picture becomes a file in the directory given back.
 /// It plays until it is ended: its `--run-time` counts from a stream time of zero.
 pub fn vlc(url: &str) -> (Process, PathBuf) {

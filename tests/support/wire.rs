@@ -23,6 +23,8 @@ pub struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
+    /// Of a chunked body: when each chunk was here, and its bytes.
+    pub chunks: Vec<(Instant, usize)>,
 }
 
 impl Answer {
@@ -134,6 +136,7 @@ impl Wire {
             status,
             head,
             body: Vec::new(),
+            chunks: Vec::new(),
         };
         let length: usize = match answer.header("content-length") {
             Some(text) if method != "HEAD" => text.parse().map_err(|_| format!("length {text:?}"))?,
@@ -148,7 +151,45 @@ impl Wire {
             }
         }
         answer.body = self.ahead.drain(..length).collect();
+        if method != "HEAD" && answer.header("transfer-encoding") == Some("chunked") {
+            answer.chunks = self.chunks(&mut answer.body)?;
+        }
         Ok(answer)
+    }
+
+    /// Reads a chunked body to its end; gives when each chunk was whole here, and its bytes.
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Result<Vec<(Instant, usize)>, String> {
+        let mut chunks = Vec::new();
+        loop {
+            let line = self.line()?;
+            let size = usize::from_str_radix(&line, 16).map_err(|_| format!("chunk size {line:?}"))?;
+            while self.ahead.len() < size + 2 {
+                if self.fill()? == 0 {
+                    return Err(format!("closed inside a chunk of {size} bytes"));
+                }
+            }
+            body.extend(self.ahead.drain(..size));
+            if self.ahead.drain(..2).ne(*b"\r\n") {
+                return Err(format!("no line end behind a chunk of {size} bytes"));
+            }
+            if size == 0 {
+                return Ok(chunks);
+            }
+            chunks.push((Instant::now(), size));
+        }
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        loop {
+            if let Some(end) = self.ahead.windows(2).position(|two| two == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.ahead[..end]).into_owned();
+                self.ahead.drain(..end + 2);
+                return Ok(line);
+            }
+            if self.fill()? == 0 {
+                return Err("closed inside a line".to_string());
+            }
+        }
     }
 
     /// Reads until at least `count` bytes of an endless body are here, or the peer closes.
