@@ -228,6 +228,107 @@ fn a_wait_has_an_end() {
     assert!(took >= limit && took < limit + Duration::from_secs(3), "{took:?}");
 }
 
+/// Shaka reads parts as ranges of their segment, LL-DASH players a segment while it is made: in one answer, a chunk as each
+/// part is there.
+#[test]
+fn a_segment_while_it_is_made() {
+    let mut resting = Resting::new("/cmaf/live/index.m3u8?llhls=range");
+    let hint = resting.list.hints[0].clone();
+    let start = hint.start.expect("a hint at a range says where it begins");
+    let target = resolve(&resting.path, &hint.uri);
+    for segment in resting
+        .list
+        .segments
+        .clone()
+        .iter()
+        .chain(&resting.list.growing.clone())
+    {
+        for part in &segment.parts {
+            let (bytes, from) = part.range.expect("a part is a range");
+            let range = format!("bytes={from}-{}", from + bytes - 1);
+            let answer = resting
+                .client
+                .get_with(&resolve(&resting.path, &part.uri), &[("Range", &range)]);
+            assert_eq!(
+                (answer.status, answer.body.len() as u64),
+                (206, bytes),
+                "{range}\n{}",
+                answer.head
+            );
+        }
+    }
+    let range = format!("bytes={start}-");
+    let mut from_here = Wire::connect(resting.server.http);
+    from_here.request("GET", &target, &[("Range", &range)]);
+    let mut whole = Wire::connect(resting.server.http);
+    whole.request("GET", &target, &[]);
+    resting.go_on();
+    let (from_here, whole) = (from_here.answer("GET"), whole.answer("GET"));
+    assert_eq!(from_here.status, 206, "{}", from_here.head);
+    assert_eq!(whole.status, 200, "{}", whole.head);
+    // A segment of 2 s has six parts of 320 ms and a shorter one, of which three were there.
+    for (answer, chunks) in [(&from_here, 4), (&whole, 5)] {
+        assert!(answer.chunks.len() >= chunks, "{:?}\n{}", answer.chunks, answer.head);
+        let took = answer.chunks[answer.chunks.len() - 1].0 - answer.chunks[0].0;
+        assert!(took > Duration::from_millis(50), "all chunks at once: {took:?}");
+    }
+    assert!(
+        whole.body[start as usize..] == from_here.body,
+        "the range is not the end of the whole"
+    );
+    assert!(
+        resting.client.body(&target) == whole.body,
+        "the whole segment afterwards"
+    );
+}
+
+/// A delta update says what the whole playlist says, and a rendition report what its playlist does.
+#[test]
+fn deltas_and_reports() {
+    let server = Server::start(&config(json!({"segmentsize": 1_000})));
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    // Half-second GOPs: segments of a second.
+    publisher.send(&clips::SHORT_GOPS.part(u32::MAX));
+    let mut client = Client::new(server.http);
+    let paths = playlists(&mut client, MASTER);
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let texts: Vec<String> = paths
+            .iter()
+            .map(|path| client.text_when_there(path, PATIENCE))
+            .collect();
+        let deltas: Vec<String> = paths
+            .iter()
+            .map(|path| client.text(&with_query(path, "_HLS_skip=YES")))
+            .collect();
+        let after: Vec<String> = paths.iter().map(|path| client.text(path)).collect();
+        // The last frames sent may have come between.
+        if texts != after {
+            assert!(Instant::now() < deadline, "a publisher that rests goes on");
+            continue;
+        }
+        for (text, delta) in texts.iter().zip(&deltas) {
+            assert!(text.contains("#EXT-X-RENDITION-REPORT"), "{text}");
+            // 12 s, of which six target durations are never skipped.
+            let problems = check::check_delta(text, delta, text);
+            assert!(problems.is_empty(), "{problems:?}\n{delta}\n{text}");
+        }
+        let report = |path: &str| {
+            path.strip_prefix("/cmaf/live/")
+                .map(|rest| format!("../{rest}"))
+                .expect("ours")
+        };
+        let uris: Vec<String> = paths.iter().map(|path| report(path)).collect();
+        for (at, text) in texts.iter().enumerate() {
+            let other = 1 - at;
+            let problems = check::check_reports(text, &[(&uris[other], &texts[other])]);
+            assert!(problems.is_empty(), "{problems:?}\n{text}");
+        }
+        return;
+    }
+}
+
 /// VLC and ffplay know no parts, and choke on other line ends and on URIs that change between reloads.
 #[test]
 fn old_players_find_what_they_know() {

@@ -3,8 +3,9 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use penstock_proto::hls::check;
 use serde_json::json;
 
 use support::clips::{self, Clip, Modern};
@@ -13,9 +14,10 @@ use support::flv::{AUDIO, Tag, VIDEO};
 use support::follow::Followed;
 use support::multitrack::{self, Part};
 use support::normal::{Kind, Recording};
+use support::rtmp::Publisher;
 use support::segmented::{CMAF, CMAF_SEGMENTS, Following, Master, TS, assert_saw, config, publish_followed, recording};
 use support::server::Server;
-use support::{compare, fetch, flv, normal, tags, wire};
+use support::{compare, fetch, flv, follow, normal, tags, wire};
 
 /// Times faster than the clock of the stream.
 const PACE: u32 = 4;
@@ -230,7 +232,6 @@ fn other_codec_data() {
 fn publisher_returns() {
     let server = Server::start(&config(json!({"grace": 8_000, "resume": 1})));
     let sent = clips::NO_B_FRAMES.part(u32::MAX);
-    use support::rtmp::Publisher;
     let mut first = Publisher::start(server.rtmp, "live", PACE);
     first.send(&sent);
     let following = [CMAF, TS].map(|master| Following::start(&server, master));
@@ -243,13 +244,62 @@ fn publisher_returns() {
     two_runs(&ts, "ts", [&sent, &sent]);
 }
 
+/// Stream times that pass a boundary of 24 hours, of 33 bits of 90 kHz, and of RTMP's own 32 bits of ms.
+#[test]
+fn boundaries_of_time() {
+    const BEFORE_MILLIS: u32 = 3_000;
+    let sent = clips::NO_B_FRAMES.part(u32::MAX);
+    for boundary in [24 * 3_600_000, ((1_u64 << 33) / 90) as u32, u32::MAX] {
+        let mut shifted = flv::shifted(&sent, boundary - BEFORE_MILLIS);
+        // A publisher says its headers at its own time.
+        shifted.retain(|tag| tag.kind != flv::SCRIPT);
+        let server = Server::start(&config(json!({})));
+        let dir = support::scratch("boundary");
+        let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+        let (head, rest) = shifted.split_at(sent.partition_point(|tag| tag.time < 1_000).min(shifted.len()));
+        publisher.send(head);
+        let following = [CMAF, TS].map(|master| Following::start(&server, master));
+        publisher.send(rest);
+        publisher.end();
+        let [cmaf, ts] = following.map(Following::finish);
+        let recorded = tags::recording("sent", &sent);
+        assert_saw(&recorded, &recording(&cmaf, &dir, "cmaf", "mp4"), WHOLE);
+        assert_saw(&recorded, &recording(&ts, &dir, "ts", "ts"), WHOLE);
+        std::fs::remove_dir_all(&dir).expect("scratch is ours");
+    }
+}
+
+/// What has left the window is 404, and what is in it stays the same when its lane was dropped and is made anew.
+#[test]
+fn the_window() {
+    let server = Server::start(&config(json!({"DVR": 6_000})));
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
+    let clip = clips::SHORT_GOPS;
+    publisher.send(&clip.part(3_000));
+    let mut client = fetch::Client::new(server.http);
+    let path = follow::playlists(&mut client, CMAF.0).swap_remove(0);
+    let text = client.text_when_there(&path, Duration::from_secs(10));
+    let (list, _) = check::read_media(&text);
+    let first = fetch::resolve(&path, &list.segments[0].uri);
+    client.body(&first);
+    let mut later = clip.part(u32::MAX);
+    later.retain(|tag| tag.time >= 3_000);
+    publisher.send(&later);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.get(&first).status != 404 {
+        assert!(Instant::now() < deadline, "{first} is 12 s old, in a window of 6 s");
+    }
+    let text = client.text(&path);
+    assert!(!text.contains(&list.segments[0].uri), "{text}");
+}
+
 /// The manifest of a stream that ended is static, and lists what can still be fetched.
 #[test]
 fn the_end() {
     let server = Server::start(&config(json!({})));
     let sent = clips::NO_B_FRAMES.part(u32::MAX);
     let mut client = fetch::Client::new(server.http);
-    let mut publisher = support::rtmp::Publisher::start(server.rtmp, "live", PACE);
+    let mut publisher = Publisher::start(server.rtmp, "live", PACE);
     publisher.send(&sent);
     let live = client.text_when_there("/cmaf/live/index.mpd", Duration::from_secs(10));
     assert!(live.contains("type=\"dynamic\""), "{live}");
