@@ -426,7 +426,12 @@ fn a_codec_keeps_its_pid_and_another_changes_the_version() {
     );
     let sound = pmt_of(std::slice::from_ref(&aac));
     assert_eq!((sound.pcr_pid, sound.streams[0].pid), (0x101, 0x101));
-    let others = [&pair, &sound, &pmt_of(&[h264.clone(), mp3]), &pmt_of(&[h264.clone()])];
+    let others = [
+        &pair,
+        &sound,
+        &pmt_of(&[h264.clone(), mp3]),
+        &pmt_of(std::slice::from_ref(&h264)),
+    ];
     for (at, one) in others.iter().enumerate() {
         assert!(others[..at].iter().all(|other| other.version != one.version));
     }
