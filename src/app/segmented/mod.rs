@@ -453,11 +453,8 @@ impl ShelfHere {
 
     /// RFC 8216bis 6.2.5.2: three target durations; a stream that is starting has none yet.
     fn longest_wait(&self) -> u64 {
-        let targets = self
-            .edition
-            .as_ref()
-            .map(|edition| 3 * u64::from(edition.target_seconds) * 1_000_000);
-        targets.unwrap_or(0).max(limits::OPEN_WAIT_MICROS)
+        let targets = |edition: &Arc<Edition>| 3 * u64::from(edition.target_seconds) * 1_000_000;
+        self.edition.as_ref().map_or(limits::OPEN_WAIT_MICROS, targets)
     }
 }
 
