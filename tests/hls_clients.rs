@@ -258,12 +258,14 @@ fn a_segment_while_it_is_made() {
         }
     }
     let range = format!("bytes={start}-");
-    let mut from_here = Wire::connect(resting.server.http);
-    from_here.request("GET", &target, &[("Range", &range)]);
-    let mut whole = Wire::connect(resting.server.http);
-    whole.request("GET", &target, &[]);
+    let read = |headers: &[(&str, &str)]| {
+        let mut wire = Wire::connect(resting.server.http);
+        wire.request("GET", &target, headers);
+        std::thread::spawn(move || wire.answer("GET"))
+    };
+    let (from_here, whole) = (read(&[("Range", &range)]), read(&[]));
     resting.go_on();
-    let (from_here, whole) = (from_here.answer("GET"), whole.answer("GET"));
+    let [from_here, whole] = [from_here, whole].map(|reader| reader.join().expect("it is answered"));
     assert_eq!(from_here.status, 206, "{}", from_here.head);
     assert_eq!(whole.status, 200, "{}", whole.head);
     // A segment of 2 s has six parts of 320 ms and a shorter one, of which three were there.
@@ -287,11 +289,19 @@ fn a_segment_while_it_is_made() {
 fn deltas_and_reports() {
     let server = Server::start(&config(json!({"segmentsize": 1_000})));
     let mut publisher = Publisher::start(server.rtmp, "live", PACE);
-    // Half-second GOPs: segments of a second.
-    publisher.send(&clips::SHORT_GOPS.part(u32::MAX));
+    // Half-second GOPs, and segments of three.
+    let tags = clips::SHORT_GOPS.part(u32::MAX);
+    let (before, rest) = tags.split_at(tags.partition_point(|tag| tag.time < 10_000));
+    publisher.send(before);
     let mut client = Client::new(server.http);
     let paths = playlists(&mut client, MASTER);
     assert_eq!(paths.len(), 2, "{paths:?}");
+    // Each is reported once it is made, which is when somebody asks.
+    for path in &paths {
+        client.text_when_there(path, PATIENCE);
+    }
+    publisher.restart_clock();
+    publisher.send(rest);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let texts: Vec<String> = paths
