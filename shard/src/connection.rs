@@ -3,8 +3,6 @@
 //! A parked viewer is one [`Connection`] and one cursor in it, no task and no buffer. Its generation keeps a late
 //! completion of an earlier connection in the same place from being taken for its own.
 
-use std::sync::Arc;
-
 use crate::limits;
 
 /// Names one connection of one shard; stale once it has ended.
@@ -42,14 +40,7 @@ pub(crate) struct Cursor {
     pub end: u64,
     /// It has been put at a join point before: a further one is a skip.
     pub begun: bool,
-    /// Where it stops: a position, [`ENDLESS`] or [`END_OF_OBJECT`].
-    pub limit: u64,
 }
-
-/// A viewer that is sent whatever comes.
-pub(crate) const ENDLESS: u64 = u64::MAX;
-/// One that stops behind the next record that ends an object.
-pub(crate) const END_OF_OBJECT: u64 = u64::MAX - 1;
 
 /// The position of a cursor that has not started.
 pub(crate) const WAITING: u64 = u64::MAX;
@@ -57,24 +48,6 @@ pub(crate) const WAITING: u64 = u64::MAX;
 impl Cursor {
     pub fn is_on_boundary(&self) -> bool {
         self.position == self.end
-    }
-
-    /// It was promised certain bytes: it is never moved elsewhere.
-    pub fn is_bounded(&self) -> bool {
-        self.limit != ENDLESS
-    }
-}
-
-/// Bytes that many connections are sent, and this one is being sent.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub bytes: Arc<[u8]>,
-    pub sent: usize,
-}
-
-impl Shared {
-    pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
     }
 }
 
@@ -163,7 +136,6 @@ pub(crate) enum Life {
 pub(crate) enum InFlight {
     Nothing,
     Own { bytes: u32 },
-    Shared { bytes: u32 },
     Feed { bytes: u32 },
     Sealed { bytes: u32 },
 }
@@ -188,8 +160,6 @@ pub(crate) struct Connection<S> {
     pub in_flight: InFlight,
     pub own: Own,
     pub cursor: Option<Cursor>,
-    /// Goes out behind `own`; never beside a cursor.
-    pub shared: Option<Box<Shared>>,
     pub wrap: Wrap,
     /// µs of the shard's clock, `u64::MAX` for none.
     pub deadline: u64,
@@ -271,7 +241,6 @@ impl<S> Connections<S> {
             in_flight: InFlight::Nothing,
             own: Own::default(),
             cursor: None,
-            shared: None,
             wrap: Wrap::Plain,
             deadline: u64::MAX,
             looked_at: u64::MAX,

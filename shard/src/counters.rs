@@ -132,7 +132,6 @@ counters! {
         turns_longest_pause: Total "turns", "Turns after which the pause was the longest of its class: the core has much to do.";
         overloads: Total "times", "Times a core had no more to give: its turns took as long as the longest pauses.";
         overloaded: Gauge "shards", "Cores that have no more to give: viewers far behind are moved on sooner, new ones are refused.";
-        ranges_cut: Total "connections", "Connections ended because the feed that a promised range is of ended before it.";
         cursors_skipped_overload: Total "skips", "Times a viewer that was behind was moved to the newest join point because its core was overloaded.";
         cursors_joined: Total "cursors", "Viewers that started at a join point.";
         cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";

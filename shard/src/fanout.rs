@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, ENDLESS, InFlight, Life, WAITING};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
 use crate::core::{Core, End, Event, FeedId};
 use crate::counters::TurnCount;
 use crate::feed::Feed;
@@ -26,13 +26,11 @@ use crate::mesh::ShardId;
 mod load;
 mod moves;
 mod pacing;
-mod ranges;
 mod sealed;
 mod send;
 mod zero_copy;
 
 use pacing::Pacing;
-pub use ranges::Limit;
 pub use zero_copy::ZeroCopy;
 use zero_copy::{Held, Sends};
 
@@ -484,7 +482,6 @@ impl<M, K: Kernel> Core<M, K> {
             position: WAITING,
             end: WAITING,
             begun: false,
-            limit: ENDLESS,
         });
         self.demand_grew(feed);
         if !self.start_cursor(id) {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, ENDLESS, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
 use crate::core::{Core, Detached, End, FeedId};
 use crate::feed::{Feed, Passed};
 use crate::kernel::Kernel;
@@ -80,10 +80,7 @@ impl<M, K: Kernel> Core<M, K> {
             let id = self.connections.at(*index)?;
             let connection = self.connections.get(id)?;
             let cursor = connection.cursor.as_ref()?;
-            let is_between = !cursor.is_bounded()
-                && cursor.is_on_boundary()
-                && cursor.position != WAITING
-                && cursor.position >= tail;
+            let is_between = cursor.is_on_boundary() && cursor.position != WAITING && cursor.position >= tail;
             let is_sent = connection.own.unsent().is_empty()
                 && connection.in_flight == InFlight::Nothing
                 && match &connection.wrap {
@@ -130,7 +127,6 @@ impl<M, K: Kernel> Core<M, K> {
             position: standing.position,
             end: standing.end,
             begun: standing.position != WAITING,
-            limit: ENDLESS,
         });
         self.demand_grew(feed);
     }

@@ -69,13 +69,6 @@ impl<M, K: Kernel> Core<M, K> {
                 self.settle_own(id);
                 Some(())
             }
-            Piece::Shared => {
-                let shared = self.connections.get(id)?.shared.as_ref()?;
-                let bytes = shared.unsent().len().min(limits::SEALED_PLAIN_BYTES);
-                plain.extend_from_slice(&shared.unsent()[..bytes]);
-                self.shared_sent(id, bytes);
-                Some(())
-            }
             Piece::Range => {
                 let feed = self.cursor_feed(id)?;
                 let cursor = self.connections.get_mut(id)?.cursor.as_mut()?;

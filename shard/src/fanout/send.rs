@@ -31,7 +31,6 @@ impl<M, K: Kernel> Core<M, K> {
         }
         match self.next_piece(id) {
             Piece::Own => self.queue_own(id),
-            Piece::Shared => self.queue_shared(id),
             Piece::Range => self.queue_range(id),
             Piece::Nothing => self.nothing_left(id),
         }
@@ -43,15 +42,15 @@ impl<M, K: Kernel> Core<M, K> {
             return Piece::Nothing;
         };
         let Some(cursor) = &connection.cursor else {
-            return match (connection.own.unsent().is_empty(), &connection.shared) {
-                (false, _) => Piece::Own,
-                (true, Some(_)) => Piece::Shared,
-                (true, None) => Piece::Nothing,
+            return if connection.own.unsent().is_empty() {
+                Piece::Nothing
+            } else {
+                Piece::Own
             };
         };
         if !cursor.is_on_boundary() {
             let tail = self.fanout.local(cursor.feed).map_or(0, |local| local.feed.tail());
-            if cursor.position >= tail || cursor.is_bounded() {
+            if cursor.position >= tail {
                 return Piece::Range;
             }
             return match self.copy_rest(id) {
@@ -71,9 +70,6 @@ impl<M, K: Kernel> Core<M, K> {
             return Piece::Nothing;
         };
         let position = cursor.position;
-        if cursor.is_bounded() {
-            return self.extend_bounded(id);
-        }
         let Some(local) = self.fanout.local(cursor.feed) else {
             return Piece::Nothing;
         };
@@ -310,10 +306,6 @@ impl<M, K: Kernel> Core<M, K> {
                 self.settle_own(id);
                 bytes
             }
-            InFlight::Shared { bytes } => {
-                self.shared_sent(id, taken as usize);
-                bytes
-            }
             InFlight::Feed { bytes } => {
                 if let Some(cursor) = connection.cursor.as_mut() {
                     cursor.position += u64::from(taken);
@@ -346,9 +338,6 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(cursor) = connection.cursor.as_ref().filter(|_| connection.life == Life::Open) else {
             return false;
         };
-        if cursor.is_bounded() {
-            return false;
-        }
         if !cursor.is_on_boundary() || !connection.own.unsent().is_empty() {
             return false;
         }
@@ -420,10 +409,6 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(cursor) = connection.cursor.as_ref() else {
             return Step::Idle;
         };
-        if cursor.is_bounded() {
-            self.look_at_limit(id);
-            return Step::Idle;
-        }
         let (feed, position) = (cursor.feed, cursor.position);
         let at_end = self
             .fanout
@@ -441,7 +426,6 @@ impl<M, K: Kernel> Core<M, K> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Own,
-    Shared,
     Range,
     Nothing,
 }
