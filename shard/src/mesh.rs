@@ -125,7 +125,12 @@ impl<M> Mesh<M> {
     }
 
     pub(crate) fn has_messages(&self, id: ShardId) -> bool {
-        !self.inboxes[id.index()].messages.is_empty()
+        self.messages(id) > 0
+    }
+
+    /// How many wait for `id`.
+    pub(crate) fn messages(&self, id: ShardId) -> usize {
+        self.inboxes[id.index()].messages.len()
     }
 
     /// The ring to ring at, unless a doorbell of `sender` is already under way there.

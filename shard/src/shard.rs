@@ -397,7 +397,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
 
     /// As many messages as were there at the start: a shard that is sent more meanwhile still serves its sockets.
     fn messages(&mut self) {
-        for _ in 0..limits::INBOX_MESSAGES {
+        for _ in 0..self.core.mesh.messages(self.core.id) {
             let Some(message) = self.core.mesh.pop(self.core.id) else {
                 break;
             };

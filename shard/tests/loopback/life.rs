@@ -387,3 +387,23 @@ enum Sees {
     End,
     Reset,
 }
+
+/// A message that sends the next one to its own shard.
+fn once_more(left: usize, seen: std::sync::mpsc::Sender<u64>) -> Run {
+    Run(Box::new(move |_: &mut Stage, core: &mut Core<Run>| {
+        seen.send(core.counters().kernel_entries.value()).unwrap();
+        if left > 0 {
+            core.send_message(core.id(), once_more(left - 1, seen)).unwrap();
+        }
+    }))
+}
+
+#[test]
+fn a_shard_that_is_sent_messages_without_end_serves_its_sockets_between_them() {
+    let world = World::new(1);
+    let (seen, entries) = channel();
+    assert!(world.mesh.send_from_outside(ShardId(0), once_more(50, seen)).is_ok());
+    let entries: Vec<u64> = std::iter::from_fn(|| entries.recv_timeout(PATIENCE).ok()).collect();
+    assert_eq!(entries.len(), 51);
+    assert!(entries.is_sorted_by(|one, next| one < next), "{entries:?}");
+}
