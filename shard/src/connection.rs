@@ -3,6 +3,9 @@
 //! A parked viewer is one [`Connection`] and one cursor in it, no task and no buffer. Its generation keeps a late
 //! completion of an earlier connection in the same place from being taken for its own.
 
+use std::sync::Arc;
+
+use crate::fanout::Limit;
 use crate::limits;
 
 /// Names one connection of one shard; stale once it has ended.
@@ -40,6 +43,10 @@ pub(crate) struct Cursor {
     pub end: u64,
     /// It has been put at a join point before: a further one is a skip.
     pub begun: bool,
+    /// Of a range: where it stops. None for who watches an endless feed.
+    pub limit: Option<Limit>,
+    /// Of a range: all that is there is sent, and its feed counts it among those that wait for more.
+    pub waits: bool,
 }
 
 /// The position of a cursor that has not started.
@@ -58,11 +65,27 @@ pub(crate) struct Own {
     pub sent: usize,
     /// The first bytes are so much of a record that a viewer stood in when it left: the feed's, not the session's.
     pub rest: usize,
+    /// Unsent bytes that go out before the answer that was put behind them; what was added since waits for its end.
+    pub ahead: usize,
 }
 
 impl Own {
     pub fn unsent(&self) -> &[u8] {
         &self.bytes[self.sent..]
+    }
+
+    /// Unsent bytes that can go out together.
+    pub fn first(&self) -> &[u8] {
+        match self.ahead {
+            0 => self.unsent(),
+            ahead => &self.unsent()[..ahead],
+        }
+    }
+
+    /// So many went out.
+    pub fn took(&mut self, bytes: usize) {
+        self.sent += bytes;
+        self.ahead = self.ahead.saturating_sub(bytes);
     }
 
     /// Unsent bytes that the session has put there.
@@ -85,6 +108,21 @@ impl Own {
     }
 }
 
+/// Bytes that many connections are sent, on their way to one of them.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub bytes: Arc<[u8]>,
+    pub sent: usize,
+    /// How many of them were copied for this connection alone, and count as a rest.
+    pub copied: usize,
+}
+
+impl Shared {
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+}
+
 /// Seals what one connection sends: the seam for TLS, HTTP/2 and WebSocket (DESIGN.md 4.3, "Wrap"). It moves with its
 /// connection.
 pub trait Seal: Send {
@@ -100,6 +138,16 @@ pub(crate) enum Wrap {
     Plain,
     /// One sealed buffer at a time.
     Sealed(Box<Sealed>),
+}
+
+impl Wrap {
+    /// Nothing is sealed and not sent.
+    pub fn is_sent(&self) -> bool {
+        match self {
+            Wrap::Plain => true,
+            Wrap::Sealed(sealed) => sealed.sent == sealed.unsent.len(),
+        }
+    }
 }
 
 pub(crate) struct Sealed {
@@ -135,9 +183,14 @@ pub(crate) enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InFlight {
     Nothing,
-    Own { bytes: u32 },
-    Feed { bytes: u32 },
-    Sealed { bytes: u32 },
+    /// Bytes of the session, then of its feed or of what it shares.
+    Plain {
+        own: u32,
+        body: u32,
+    },
+    Sealed {
+        bytes: u32,
+    },
 }
 
 /// Whether the feed's bytes go to a connection by zero-copy sends.
@@ -160,6 +213,10 @@ pub(crate) struct Connection<S> {
     pub in_flight: InFlight,
     pub own: Own,
     pub cursor: Option<Cursor>,
+    /// With it there is no cursor.
+    pub shared: Option<Shared>,
+    /// The feed of its last range ended before the range did.
+    pub is_cut: bool,
     pub wrap: Wrap,
     /// µs of the shard's clock, `u64::MAX` for none.
     pub deadline: u64,
@@ -172,6 +229,13 @@ pub(crate) struct Connection<S> {
     /// Bytes a second that its socket sends at most; 0 for no bound.
     pub pacing: u32,
     pub zero_copy: ZeroCopyUse,
+}
+
+impl<S> Connection<S> {
+    /// A range or shared bytes are under way to it.
+    pub fn is_answered(&self) -> bool {
+        self.shared.is_some() || self.cursor.as_ref().is_some_and(|cursor| cursor.limit.is_some())
+    }
 }
 
 /// The slab. Places are reused last in, first out, and not before the appliance has been told of the end of the
@@ -241,6 +305,8 @@ impl<S> Connections<S> {
             in_flight: InFlight::Nothing,
             own: Own::default(),
             cursor: None,
+            shared: None,
+            is_cut: false,
             wrap: Wrap::Plain,
             deadline: u64::MAX,
             looked_at: u64::MAX,
@@ -336,6 +402,7 @@ mod tests {
             bytes: vec![0; 1000],
             sent: 0,
             rest: 900,
+            ahead: 0,
         };
         assert_eq!(own.answers(), 100);
         let (mut gone, mut sent) = (0, 0_u32);

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Connections, InFlight, Life, Seal, Sealed, Wrap, ZeroCopyUse};
+use crate::connection::{ConnId, Connections, InFlight, Life, Own, Seal, Sealed, Wrap, ZeroCopyUse};
 use crate::counters::ShardCounters;
 use crate::fanout::{FanOut, Pauses, Standing};
 use crate::kernel::{Kernel, Uring};
@@ -337,9 +337,12 @@ impl<M, K: Kernel> Core<M, K> {
         self.make_urgent(id);
     }
 
-    /// Ends a connection cleanly: what is queued is sent, the peer reads the end. `ended` follows.
+    /// Ends a connection cleanly: what is queued is sent, the peer reads the end. `ended` follows. Of a range under way,
+    /// what is there of it is queued; a peer that has not read it by then has [`limits::DRAIN_MICROS`].
     pub fn finish(&mut self, id: ConnId) {
-        self.leave_feed(id);
+        if !self.bound_range(id) {
+            self.leave_feed(id);
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -371,13 +374,17 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it. A viewer is
-    /// sent nothing more here: its place in the feed goes with it. One that is being ended stays.
+    /// sent nothing more here: its place in the feed goes with it. One that is being ended stays. Of shared bytes the rest
+    /// goes with the session's own, and their end is told here; a range does not move, and the connection ends.
     pub fn detach(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         if matches!(connection.life, Life::Flushing | Life::Draining) {
             return;
+        }
+        if connection.is_answered() && connection.shared.is_none() {
+            return self.end(id, End::Aborted);
         }
         connection.life = Life::Detaching;
         if connection.receive_armed {
@@ -396,7 +403,11 @@ impl<M, K: Kernel> Core<M, K> {
         // The shard that it comes from has bounded it, the rest of a record included: no answer of this shard's peer.
         let rest = detached.unsent.len();
         if let Some(connection) = self.connections.get_mut(id) {
-            (connection.own.bytes, connection.own.rest) = (detached.unsent, rest);
+            connection.own = Own {
+                bytes: detached.unsent,
+                rest,
+                ..Own::default()
+            };
             connection.wrap = detached.wrap;
             if self.fanout.sends_zero_copy() {
                 connection.zero_copy = detached.zero_copy;
@@ -493,7 +504,12 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let unsent = connection.own.unsent().to_vec();
+        let (first, behind) = connection.own.unsent().split_at(connection.own.ahead);
+        let shared = connection.shared.as_ref().map_or(&[][..], |shared| shared.unsent());
+        let unsent = [first, shared, behind].concat();
+        if connection.shared.is_some() {
+            self.events.push_back(Event::ReachedEnd(id));
+        }
         let wrap = std::mem::take(&mut connection.wrap);
         let zero_copy = connection.zero_copy;
         let standing = self.standing(id);
@@ -513,6 +529,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// Cancel by descriptor, empty the slot (DESIGN.md 4.3); then whoever drops the descriptor closes it.
     fn remove(&mut self, id: ConnId) -> Option<K::Socket> {
         self.drop_cursor(id);
+        self.drop_shared(id);
         let mut connection = self.connections.remove(id)?;
         // A ring that takes no cancel is out of entries for good, and the next pass ends with its error. The cancel must
         // be issued before the slot is emptied, since it names the slot.

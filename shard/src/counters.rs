@@ -137,6 +137,11 @@ counters! {
         cursors_skipped: Total "skips", "Times a slow viewer was moved to the newest join point.";
         cursors_closed_lag: Total "connections", "Viewers closed because they were too slow to be moved.";
         cursors_closed_evicted: Total "connections", "Viewers closed because what they held back exceeded the feed's cap.";
+        ranges_begun: Total "ranges", "Segments, parts and other ranges of a feed that were begun to be sent.";
+        ranges_passed: Total "ranges", "Ranges of a feed that were refused: they had left its window.";
+        ranges_cut: Total "ranges", "Ranges of a feed that ended before their promised end, because the feed did.";
+        ranges_copied: Total "ranges", "Last bytes of a range that were copied for a slow viewer, because its feed needed the memory.";
+        shared_begun: Total "answers", "Playlists, manifests and initialization segments that were begun to be sent.";
         connections_closed_stalled: Total "connections", "Connections closed because the peer took nothing for stall_max: it stopped reading, or its network is gone.";
         connections_closed_own: Total "connections", "Connections closed because they did not read our answers.";
         connections_panicked: Total "connections", "Connections closed because a defect of penstock showed in serving them: please report the log's line.";

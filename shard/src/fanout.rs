@@ -23,6 +23,7 @@ use crate::kernel::Kernel;
 use crate::limits;
 use crate::mesh::ShardId;
 
+mod answers;
 mod load;
 mod moves;
 mod pacing;
@@ -30,6 +31,7 @@ mod sealed;
 mod send;
 mod zero_copy;
 
+pub use answers::Limit;
 use pacing::Pacing;
 pub use zero_copy::ZeroCopy;
 use zero_copy::{Held, Sends};
@@ -105,6 +107,8 @@ pub(crate) struct FanOut {
     free: Vec<u32>,
     classes: [Pace; 4],
     turn: Option<Turn>,
+    /// The first [`LocalFeed::release_at`] of all, or earlier.
+    release_at: u64,
     /// µs of the shard's clock.
     overloaded_until: u64,
     /// What [`Core::is_overloaded`] said last.
@@ -135,6 +139,11 @@ struct LocalFeed {
     class: Class,
     /// Places of connections.
     cursors: Vec<u32>,
+    /// How many of them are ranges, and how many of those have sent all that is there.
+    ranges: usize,
+    waiting: usize,
+    /// When what was let go is published, if no turn does it before; `u64::MAX` while nothing waits for that.
+    release_at: u64,
     /// Head up to which a turn has been asked for.
     seen: u64,
     dirty: bool,
@@ -241,6 +250,7 @@ impl FanOut {
                 late_turns: 0,
             }),
             turn: None,
+            release_at: u64::MAX,
             overloaded_until: now,
             overloaded: false,
             order: Vec::new(),
@@ -265,19 +275,22 @@ impl FanOut {
     }
 
     /// Marks every feed that has grown since it was last looked at.
-    pub fn look_at_heads(&mut self) {
+    pub fn look_at_heads(&mut self, shard: usize, now: u64) {
         for feed in 0..self.feeds.len() as u32 {
-            self.look_at_head(feed);
+            self.look_at_head(feed, shard, now);
         }
     }
 
-    fn look_at_head(&mut self, feed: u32) {
+    fn look_at_head(&mut self, feed: u32, shard: usize, now: u64) {
         let Some(local) = self.local_mut(feed) else { return };
         let head = local.feed.head();
         if head == local.seen && !local.feed.is_ended() || local.cursors.is_empty() {
             return;
         }
         local.seen = head;
+        if !local.wants_turn(shard) {
+            return self.look_at_claim(feed, shard, now);
+        }
         local.dirty = true;
         let class = local.class as usize;
         self.classes[class].dirty = true;
@@ -285,16 +298,13 @@ impl FanOut {
 
     /// Whether a slice would find something to do at `now`.
     pub fn has_work(&self, now: u64) -> bool {
-        self.turn.is_some() || !self.urgent.is_empty() || self.due(now).is_some()
+        self.turn.is_some() || !self.urgent.is_empty() || self.release_at <= now || self.due(now).is_some()
     }
 
     /// When the next turn is due, if one is wanted.
     pub fn next_turn_at(&self) -> Option<u64> {
-        self.classes
-            .iter()
-            .filter(|pace| pace.dirty)
-            .map(|pace| pace.next_at)
-            .min()
+        let turns = self.classes.iter().filter(|pace| pace.dirty).map(|pace| pace.next_at);
+        turns.chain([self.release_at]).min().filter(|at| *at != u64::MAX)
     }
 
     /// When the overload that is said to be passes, if nothing prolongs it.
@@ -313,7 +323,7 @@ impl FanOut {
         self.classes[class as usize].dirty = false;
         let dirty = self.feeds.iter_mut().enumerate().filter_map(|(number, local)| {
             let local = local.as_mut().filter(|local| local.class == class && local.dirty)?;
-            local.dirty = false;
+            (local.dirty, local.release_at) = (false, u64::MAX);
             Some(number as u32)
         });
         let feeds = dirty.collect();
@@ -413,6 +423,9 @@ impl<M, K: Kernel> Core<M, K> {
             feed,
             class,
             cursors: Vec::new(),
+            ranges: 0,
+            waiting: 0,
+            release_at: u64::MAX,
             dirty: false,
             rotation: 0,
             changes: 0,
@@ -482,6 +495,8 @@ impl<M, K: Kernel> Core<M, K> {
             position: WAITING,
             end: WAITING,
             begun: false,
+            limit: None,
+            waits: false,
         });
         self.demand_grew(feed);
         if !self.start_cursor(id) {
@@ -491,13 +506,13 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     /// Takes a viewer off its feed. The rest of what it stands in is copied and still sent, so that what the session
-    /// sends next begins on a boundary.
+    /// sends next begins on a boundary. A range is left where it stands.
     pub fn leave_feed(&mut self, id: ConnId) {
         let cursor = self
             .connections
             .get(id)
             .and_then(|connection| connection.cursor.as_ref());
-        if cursor.is_some_and(|cursor| !cursor.is_on_boundary()) {
+        if cursor.is_some_and(|cursor| cursor.limit.is_none() && !cursor.is_on_boundary()) {
             self.copy_rest(id);
         }
         self.drop_cursor(id);
@@ -508,17 +523,25 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        let Some(cursor) = connection.cursor.take() else { return };
+        let Some(mut cursor) = connection.cursor.take() else {
+            return;
+        };
+        connection.own.ahead = 0;
         let shard = self.id.index();
         let Some(local) = self.fanout.local_mut(cursor.feed) else {
             return;
         };
+        cursor.wait_no_more(local);
+        local.ranges -= usize::from(cursor.limit.is_some());
         let moved = local.leave(cursor.place, shard);
         if local.cursors.is_empty() {
             self.release(cursor.feed);
             self.events.push_back(Event::FeedUnused(FeedId(cursor.feed)));
         }
-        self.demand_shrank(FeedId(cursor.feed));
+        match cursor.limit {
+            None => self.demand_shrank(FeedId(cursor.feed)),
+            Some(_) => self.fanout.look_at_claim(cursor.feed, shard, self.now),
+        }
         if let Some(moved) = moved.and_then(|index| self.connections.at(index))
             && let Some(other) = self
                 .connections
@@ -552,7 +575,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// The home shard has appended to, or ended, `feed`: its viewers here get a turn, other shards a doorbell.
     pub fn feed_grew(&mut self, feed: &Arc<Feed>, local: Option<FeedId>) {
         if let Some(local) = local {
-            self.fanout.look_at_head(local.0);
+            self.fanout.look_at_head(local.0, self.id.index(), self.now);
         }
         let mut others = feed.subscribers() & !self.id.bit();
         while others != 0 {
@@ -637,11 +660,16 @@ impl<M, K: Kernel> Core<M, K> {
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
     pub(crate) fn queue_slice(&mut self) {
-        let started = self.kernel.monotonic_micros();
         let mut queued = 0;
         self.fanout.slice_bytes = 0;
         let mut urgent = self.fanout.urgent.len();
-        while queued < limits::SLICE_SENDS && self.fanout.slice_bytes < limits::SLICE_BYTES && urgent > 0 {
+        // Long ranges that many fetch at once leave a turn its half.
+        let share = match self.fanout.turn.is_some() || self.fanout.due(self.now).is_some() {
+            true => 2,
+            false => 1,
+        };
+        let (sends, bytes) = (limits::SLICE_SENDS / share, limits::SLICE_BYTES / share);
+        while queued < sends && self.fanout.slice_bytes < bytes && urgent > 0 {
             urgent -= 1;
             let Some(id) = self.fanout.urgent.pop_front() else {
                 break;
@@ -651,6 +679,7 @@ impl<M, K: Kernel> Core<M, K> {
                 queued += self.serve(id);
             }
         }
+        let started = self.kernel.monotonic_micros();
         while queued < limits::SLICE_SENDS
             && self.fanout.slice_bytes < limits::SLICE_BYTES
             && self.kernel.monotonic_micros() - started < limits::SLICE_MICROS
@@ -715,6 +744,7 @@ impl<M, K: Kernel> Core<M, K> {
     /// The next connection of the running turn, or of one that begins here.
     fn next_of_turn(&mut self) -> Option<ConnId> {
         if self.fanout.turn.is_none() {
+            self.fanout.release_due(self.now);
             let class = self.fanout.due(self.now)?;
             self.fanout.begin_turn(class, self.now);
         }
@@ -751,6 +781,9 @@ impl<M, K: Kernel> Core<M, K> {
             return 0;
         };
         if position < visit.evict_below && is_idle {
+            if self.copy_range(id) {
+                return 1;
+            }
             self.counters.cursors_closed_evicted.add(1);
             self.end(id, End::Evicted);
             return 1;
@@ -779,7 +812,16 @@ impl<M, K: Kernel> Core<M, K> {
                 assert!(self.fanout.free.contains(&(number as u32)));
                 continue;
             };
-            demand += local.demand.of(local.cursors.len());
+            demand += local.demand.of(local.endless());
+            let cursors = local.cursors.iter().filter_map(cursor_of);
+            let ranges = cursors.clone().filter(|cursor| cursor.limit.is_some()).count();
+            let waiting = cursors.filter(|cursor| cursor.waits).count();
+            assert_eq!(
+                (local.ranges, local.waiting),
+                (ranges, waiting),
+                "ranges counted and there"
+            );
+            assert!(self.fanout.release_at <= local.release_at);
             for (place, index) in local.cursors.iter().enumerate() {
                 let cursor = cursor_of(index).expect("who stands in a feed's list has a cursor");
                 assert_eq!((cursor.feed as usize, cursor.place as usize), (number, place));

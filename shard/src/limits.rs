@@ -88,6 +88,11 @@ pub const OWN_POOLED_BYTES: usize = 4096;
 pub const OWN_POOLED_MAX: usize = 256;
 /// Rests of records copied for viewers that fell behind, per shard; beyond it such a viewer is closed.
 pub const REST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What may be left of a range that its feed evicts, to be copied rather than closed: one range of a send. Counted among
+/// the rests.
+pub const RANGE_COPIED_BYTES_MAX: u64 = RANGE_BYTES;
+/// How soon a shard publishes what its ranges have let go, where that holds blocks back: as the longest pause of a class.
+pub const RELEASE_MICROS: u64 = 500_000;
 /// Plain bytes sealed at once: one TLS record.
 pub const SEALED_PLAIN_BYTES: usize = 16 * 1024;
 

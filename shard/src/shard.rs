@@ -35,7 +35,8 @@ pub trait App<K: Kernel = Uring>: Sized {
     }
     /// `conn` exists no more.
     fn ended(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, why: End);
-    /// The feed that `conn` watched has ended and everything of it is sent; the connection has no feed any more.
+    /// The feed that `conn` watched has ended and everything of it is sent, or its range or shared bytes are (see
+    /// [`Core::range_cut`]); the connection has no feed any more.
     fn reached_end(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
     /// `conn` exists here no more and can be adopted elsewhere.
     fn detached(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, detached: Detached<K::Socket>);
@@ -270,7 +271,8 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             Some(Operation::Doorbell) => {
                 let sender = ShardId(completion.user_data as u16);
                 self.core.mesh.clear_doorbell(sender, self.core.id);
-                self.core.fanout.look_at_heads();
+                let shard = self.core.id.index();
+                self.core.fanout.look_at_heads(shard, self.core.now);
                 Ok(())
             }
             Some(Operation::DoorbellFailed) => {

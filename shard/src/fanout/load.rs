@@ -102,7 +102,7 @@ impl<M, K: Kernel> Core<M, K> {
         let mut demand = 0;
         for local in self.fanout.feeds.iter_mut().flatten() {
             local.demand.measure(self.now, local.feed.head());
-            demand += local.demand.of(local.cursors.len());
+            demand += local.demand.of(local.endless());
         }
         self.fanout.demand = demand;
         let (turns, thread) = (self.counters.turn_cpu_micros.value(), self.kernel.thread_cpu_micros());

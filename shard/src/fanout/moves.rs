@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
 use crate::core::{Core, Detached, End, FeedId};
 use crate::feed::{Feed, Passed};
 use crate::kernel::Kernel;
@@ -80,13 +80,13 @@ impl<M, K: Kernel> Core<M, K> {
             let id = self.connections.at(*index)?;
             let connection = self.connections.get(id)?;
             let cursor = connection.cursor.as_ref()?;
+            if cursor.limit.is_some() {
+                return None;
+            }
             let is_between = cursor.is_on_boundary() && cursor.position != WAITING && cursor.position >= tail;
             let is_sent = connection.own.unsent().is_empty()
                 && connection.in_flight == InFlight::Nothing
-                && match &connection.wrap {
-                    Wrap::Plain => true,
-                    Wrap::Sealed(sealed) => sealed.sent == sealed.unsent.len(),
-                };
+                && connection.wrap.is_sent();
             let is_well = connection.life == Life::Open && !connection.writable_armed;
             (is_between && is_sent && is_well).then_some((id, cursor.position))
         })
@@ -127,6 +127,8 @@ impl<M, K: Kernel> Core<M, K> {
             position: standing.position,
             end: standing.end,
             begun: standing.position != WAITING,
+            limit: None,
+            waits: false,
         });
         self.demand_grew(feed);
     }

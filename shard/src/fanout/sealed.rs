@@ -63,10 +63,17 @@ impl<M, K: Kernel> Core<M, K> {
             Piece::Nothing => None,
             Piece::Own => {
                 let own = &mut self.connections.get_mut(id)?.own;
-                let bytes = own.unsent().len().min(limits::SEALED_PLAIN_BYTES);
-                plain.extend_from_slice(&own.unsent()[..bytes]);
-                own.sent += bytes;
+                let bytes = own.first().len().min(limits::SEALED_PLAIN_BYTES);
+                plain.extend_from_slice(&own.first()[..bytes]);
+                own.took(bytes);
                 self.settle_own(id);
+                Some(())
+            }
+            Piece::Shared => {
+                let shared = self.connections.get_mut(id)?.shared.as_mut()?;
+                let bytes = shared.unsent().len().min(limits::SEALED_PLAIN_BYTES);
+                plain.extend_from_slice(&shared.unsent()[..bytes]);
+                shared.sent += bytes;
                 Some(())
             }
             Piece::Range => {

@@ -11,6 +11,7 @@ use crate::core::{Core, End, Event, Operation, failed};
 use crate::feed::Feed;
 use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
+use crate::pool::log::Span;
 
 use super::Step;
 
@@ -32,6 +33,7 @@ impl<M, K: Kernel> Core<M, K> {
         match self.next_piece(id) {
             Piece::Own => self.queue_own(id),
             Piece::Range => self.queue_range(id),
+            Piece::Shared => self.queue_shared(id),
             Piece::Nothing => self.nothing_left(id),
         }
     }
@@ -41,6 +43,15 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get(id) else {
             return Piece::Nothing;
         };
+        if connection.own.ahead > 0 {
+            return Piece::Own;
+        }
+        if let Some(shared) = &connection.shared {
+            return match shared.unsent().is_empty() {
+                true => Piece::Nothing,
+                false => Piece::Shared,
+            };
+        }
         let Some(cursor) = &connection.cursor else {
             return if connection.own.unsent().is_empty() {
                 Piece::Nothing
@@ -48,6 +59,12 @@ impl<M, K: Kernel> Core<M, K> {
                 Piece::Own
             };
         };
+        if cursor.limit.is_some() {
+            return match cursor.is_on_boundary() {
+                true => self.extend_limited(id),
+                false => Piece::Range,
+            };
+        }
         if !cursor.is_on_boundary() {
             let tail = self.fanout.local(cursor.feed).map_or(0, |local| local.feed.tail());
             if cursor.position >= tail {
@@ -194,11 +211,11 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get_mut(id) else {
             return Step::Idle;
         };
-        let unsent = connection.own.unsent();
-        let bytes = unsent.len() as u32;
+        let first = connection.own.first();
+        let own = first.len() as u32;
         let user_data = Operation::Send.of_connection(id);
-        let queued = self.kernel.send(id.index, Outgoing::Own(unsent), user_data);
-        connection.in_flight = InFlight::Own { bytes };
+        let queued = self.kernel.send(id.index, Outgoing::Own(first), user_data);
+        connection.in_flight = InFlight::Plain { own, body: 0 };
         self.queued(id, queued)
     }
 
@@ -210,6 +227,10 @@ impl<M, K: Kernel> Core<M, K> {
             return Step::Idle;
         };
         let position = cursor.position;
+        let in_flight = |span: &Span| InFlight::Plain {
+            own: 0,
+            body: span.len as u32,
+        };
         let span = local.feed.span(self.id.index(), position, cursor.end);
         let by_zero_copy = self.goes_zero_copy(id, span.len);
         let by_sendfile = !by_zero_copy && span.len >= limits::SENDFILE_BYTES;
@@ -231,14 +252,14 @@ impl<M, K: Kernel> Core<M, K> {
                 _ => Err(error),
             });
             return match taken {
-                Ok(taken) => self.sent(id, InFlight::Feed { bytes: span.len as u32 }, taken as u32),
+                Ok(taken) => self.sent(id, in_flight(&span), taken as u32),
                 Err(error) => {
                     self.end(id, failed_send(&error));
                     Step::Idle
                 }
             };
         }
-        connection.in_flight = InFlight::Feed { bytes: span.len as u32 };
+        connection.in_flight = in_flight(&span);
         let user_data = Operation::Send.of_connection(id);
         let queued = self.kernel.send(id.index, Outgoing::Span(span), user_data);
         self.queued(id, queued)
@@ -286,6 +307,7 @@ impl<M, K: Kernel> Core<M, K> {
         connection.life = Life::Deaf;
         let own = std::mem::take(&mut connection.own);
         self.spare_own(own.bytes, own.rest);
+        self.drop_shared(id);
     }
 
     /// The socket took `taken` of what `carried` held: the place moves on, a full socket is polled.
@@ -295,38 +317,56 @@ impl<M, K: Kernel> Core<M, K> {
         };
         connection.bytes_sent += u64::from(taken);
         self.counters.bytes_sent.add(u64::from(taken));
-        if taken > 0 && matches!(carried, InFlight::Feed { .. } | InFlight::Sealed { .. }) {
-            self.counters.sends_by_size(taken).add(1);
-        }
         let asked = match carried {
             InFlight::Nothing => 0,
-            InFlight::Own { bytes } => {
-                self.counters.bytes_sent_own.add(u64::from(taken));
-                connection.own.sent += taken as usize;
-                self.settle_own(id);
-                bytes
-            }
-            InFlight::Feed { bytes } => {
-                if let Some(cursor) = connection.cursor.as_mut() {
-                    cursor.position += u64::from(taken);
-                    debug_assert!(cursor.position <= cursor.end);
-                }
-                bytes
+            InFlight::Plain { own, body } => {
+                self.took_plain(id, taken.min(own), taken.saturating_sub(own));
+                own + body
             }
             InFlight::Sealed { bytes } => {
                 if let Wrap::Sealed(sealed) = &mut connection.wrap {
                     sealed.sent += taken as usize;
                 }
+                self.count_body(taken);
                 bytes
             }
         };
         if taken >= asked {
-            let turn_is_next = matches!(carried, InFlight::Feed { .. }) && self.waits_for_turn(id);
+            if self.settle_answer(id) {
+                return Step::Again;
+            }
+            let has_body = matches!(carried, InFlight::Plain { body: 1.., .. });
+            let turn_is_next = has_body && self.waits_for_turn(id);
             return if turn_is_next { Step::Idle } else { Step::Again };
         }
         self.counters.sends_full.add(1);
         self.arm_writable(id);
         Step::Idle
+    }
+
+    /// Places move on: the session's bytes first, then what is behind them.
+    fn took_plain(&mut self, id: ConnId, own: u32, body: u32) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        self.counters.bytes_sent_own.add(u64::from(own));
+        connection.own.took(own as usize);
+        if let Some(shared) = connection.shared.as_mut() {
+            shared.sent += body as usize;
+        } else if let Some(cursor) = connection.cursor.as_mut() {
+            cursor.position += u64::from(body);
+            debug_assert!(cursor.position <= cursor.end);
+        }
+        self.count_body(body);
+        if own > 0 {
+            self.settle_own(id);
+        }
+    }
+
+    fn count_body(&self, bytes: u32) {
+        if bytes > 0 {
+            self.counters.sends_by_size(bytes).add(1);
+        }
     }
 
     /// Whether a viewer whose range was taken whole has time until the next turn: what came meanwhile then goes out with
@@ -340,6 +380,9 @@ impl<M, K: Kernel> Core<M, K> {
         };
         if !cursor.is_on_boundary() || !connection.own.unsent().is_empty() {
             return false;
+        }
+        if cursor.limit.is_some() {
+            return self.waits_for_more(id);
         }
         let (feed, position) = (cursor.feed, cursor.position);
         let Some(local) = self.fanout.local_mut(feed) else {
@@ -392,9 +435,15 @@ impl<M, K: Kernel> Core<M, K> {
 
     /// Everything is sent: a connection that is being ended is told so, a viewer of an ended feed has seen it all.
     pub(super) fn nothing_left(&mut self, id: ConnId) -> Step {
+        if self.settle_answer(id) {
+            return Step::Again;
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             return Step::Idle;
         };
+        if connection.is_answered() {
+            return Step::Idle;
+        }
         if connection.life == Life::Flushing {
             connection.life = Life::Draining;
             // Not armed: the peer has ended its side already.
@@ -427,6 +476,7 @@ impl<M, K: Kernel> Core<M, K> {
 pub(super) enum Piece {
     Own,
     Range,
+    Shared,
     Nothing,
 }
 

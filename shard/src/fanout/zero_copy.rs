@@ -278,7 +278,7 @@ impl<M, K: Kernel> Core<M, K> {
             return Step::Idle;
         };
         let bytes = span.len as u32;
-        connection.in_flight = InFlight::Feed { bytes };
+        connection.in_flight = InFlight::Plain { own: 0, body: bytes };
         let Some(local) = self.fanout.local_mut(feed) else {
             return Step::Idle;
         };

@@ -105,6 +105,14 @@ pub struct Boundary {
     pub flags: u32,
 }
 
+/// See [`Feed::object_end`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectEnd {
+    At(u64),
+    /// Not yet, or further on.
+    NotBefore(u64),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// What the slowest permitted viewer may lag.
@@ -237,6 +245,35 @@ impl Feed {
     /// The record that holds the byte at `position`; `None` at or beyond the head, or when no longer known. A cursor's own
     /// record is known as long as its shard claims it.
     pub fn record_at(&self, position: u64) -> Option<Boundary> {
+        self.numbered_at(position).map(|(_, record)| record)
+    }
+
+    /// Where the first object is complete that ends with, or behind, the record of the byte at `position`. Records are looked
+    /// at that begin before `until`; when none of them completes one, where the last of them ends.
+    pub fn object_end(&self, position: u64, until: u64) -> ObjectEnd {
+        let until = until.min(self.head());
+        let mut seen = position;
+        let mut next = if position < until {
+            self.numbered_at(position)
+        } else {
+            None
+        };
+        while let Some((ordinal, record)) = next {
+            seen = record.end;
+            if record.flags & ENDS_OBJECT != 0 {
+                return ObjectEnd::At(seen);
+            }
+            // The index may reach beyond the head.
+            next = match seen < until {
+                true => self.boundary(ordinal + 1).map(|record| (ordinal + 1, record)),
+                false => None,
+            };
+        }
+        ObjectEnd::NotBefore(seen)
+    }
+
+    /// A record with its ordinal.
+    fn numbered_at(&self, position: u64) -> Option<(u64, Boundary)> {
         if position >= self.head() {
             return None;
         }
@@ -257,7 +294,7 @@ impl Feed {
             } else if position >= record.end {
                 low = middle + 1;
             } else {
-                return Some(record);
+                return Some((middle, record));
             }
         }
         None

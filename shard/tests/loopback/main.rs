@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod crowd;
 mod joins;
 mod life;
 mod moves;
 mod pace;
+mod ranges;
 mod slow;
 mod viewers;
 mod watching;

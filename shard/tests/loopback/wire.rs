@@ -127,6 +127,16 @@ impl Pieces {
     pub fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
+
+    /// What was fed and not taken.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    pub fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+        assert!(self.at <= self.bytes.len());
+    }
 }
 
 /// What a viewer saw, checked as it comes: a join header, then records in order; a skip header and its record wherever it
@@ -235,7 +245,7 @@ impl XorKey {
         }
     }
 
-    fn open(&mut self, bytes: &[u8], out: &mut Pieces) {
+    pub fn open(&mut self, bytes: &[u8], out: &mut Pieces) {
         self.sealed.extend_from_slice(bytes);
         while let Some(head) = self.sealed.first_chunk::<2>() {
             let bytes = u16::from_be_bytes(*head) as usize;
