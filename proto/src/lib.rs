@@ -27,5 +27,4 @@ pub mod http;
 pub mod mp4;
 pub mod rtmp;
 pub mod smooth;
-pub mod stubs;
 pub mod ts;

@@ -19,7 +19,6 @@ pub mod limits;
 pub mod mp3;
 pub mod nal;
 pub mod opus;
-mod rfc6381;
 pub mod vp8;
 pub mod vp9;
 
@@ -30,4 +29,3 @@ mod error;
 pub mod fuzz;
 
 pub use error::Error;
-pub use rfc6381::rfc6381;

@@ -28,14 +28,6 @@
 //!   join carries up to one chunk's length of audio from ahead of its keyframe.
 //! - A `moov` never changes: new codec data or other tracks end the feed.
 
-mod cmaf;
-pub use cmaf::Cmaf;
-pub struct Smooth;
-impl Smooth {
-    pub fn new() -> crate::stubs::Toy {
-        crate::stubs::Toy::new(i64::MAX)
-    }
-}
 mod entry;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]

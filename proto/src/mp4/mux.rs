@@ -351,7 +351,7 @@ impl Mux for Muxer {
                 height: lane.height,
                 entry: &lane.entry,
                 default_flags: lane.default_flags(),
-                media_time: Some(u64::try_from(*time).unwrap_or(0)),
+                media_time: u64::try_from(*time).unwrap_or(0),
             })
         });
         write_movie(out, tracks);

@@ -24,7 +24,7 @@ pub struct MovieTrack<'a> {
     pub entry: &'a [u8],
     pub default_flags: u32,
     /// Media time that is shown at presentation time zero, ticks.
-    pub media_time: Option<u64>,
+    pub media_time: u64,
 }
 
 /// Appends the header of a movie that has only fragments.
@@ -88,19 +88,17 @@ fn write_trak(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
         media_time: Some(media_time),
         media_rate: 1.into(),
     };
-    if let Some(media_time) = track.media_time {
-        let first = edit(FIRST_EDIT_SECONDS * u64::from(MOVIE_TIMESCALE), media_time);
-        let first_ticks = FIRST_EDIT_SECONDS * u64::from(track.timescale);
-        let rest = edit(0, media_time.saturating_add(first_ticks));
-        put(
-            out,
-            &Edts {
-                elst: Some(Elst {
-                    entries: vec![first, rest],
-                }),
-            },
-        );
-    }
+    let first = edit(FIRST_EDIT_SECONDS * u64::from(MOVIE_TIMESCALE), track.media_time);
+    let first_ticks = FIRST_EDIT_SECONDS * u64::from(track.timescale);
+    let rest = edit(0, track.media_time.saturating_add(first_ticks));
+    put(
+        out,
+        &Edts {
+            elst: Some(Elst {
+                entries: vec![first, rest],
+            }),
+        },
+    );
     boxed(out, b"mdia", |out| {
         put(
             out,
