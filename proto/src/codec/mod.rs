@@ -19,6 +19,7 @@ pub mod limits;
 pub mod mp3;
 pub mod nal;
 pub mod opus;
+mod rfc6381;
 pub mod vp8;
 pub mod vp9;
 
@@ -29,3 +30,4 @@ mod error;
 pub mod fuzz;
 
 pub use error::Error;
+pub use rfc6381::rfc6381;

@@ -175,7 +175,7 @@ impl Config {
 }
 
 /// The lowest level with the picture size and sample rate, times ten.
-fn level(width: u32, height: u32, frame_rate: f64) -> u8 {
+pub(super) fn level(width: u32, height: u32, frame_rate: f64) -> u8 {
     let picture = u64::from(width) * u64::from(height);
     let frame_rate = if frame_rate > 0.0 { frame_rate } else { 30.0 };
     let rate = picture as f64 * frame_rate;
