@@ -27,6 +27,10 @@ pub trait SegmentMux: fmt::Debug {
     /// its duration is known, which is when the next one comes, or the end.
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Pieces);
 
+    /// Just before `end`, where it is known: when the first frames of the segments that follow are shown, and how long those
+    /// last, ticks of the first track. Told again in the same way when the segment is made again.
+    fn following(&mut self, _following: &[(i64, i64)]) {}
+
     /// No more frames in this segment: everything held is pushed. `until` says at which decode time (ticks of the track)
     /// its last frame ends; `None` where that is not known (a break, the stream's end): it lasts as long as the one before.
     fn end(&mut self, until: Option<i64>, out: &mut Pieces);

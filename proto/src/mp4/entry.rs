@@ -104,6 +104,22 @@ fn audio_entry(track: &Track, first_frame: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// `entry` with a `btrt` behind its configuration (14496-12, 8.5.2), when the track's bitrate is known.
+pub fn with_bitrate(entry: &[u8], track: &Track) -> Vec<u8> {
+    let mut entry = entry.to_vec();
+    if track.bitrate_hint > 0 {
+        boxed(&mut entry, b"btrt", |out| {
+            // bufferSizeDB 0: not stated
+            for field in [0, track.bitrate_hint, track.bitrate_hint] {
+                put32(out, field);
+            }
+        });
+        let bytes = u32::try_from(entry.len()).expect("an entry is smaller than its codec data's bound and some boxes");
+        entry[..4].copy_from_slice(&bytes.to_be_bytes());
+    }
+    entry
+}
+
 /// Whether the entry says more once a frame is there.
 pub fn wants_first_frame(track: &Track) -> bool {
     match track.codec {

@@ -52,7 +52,33 @@ pub enum ReadError {
         expected: u32,
         found: u32,
     },
+    /// Chunk numbers of segments do not grow.
+    SequenceBack {
+        at: usize,
+        last: u32,
+        found: u32,
+    },
 }
+
+/// What is wrong with an initialization segment or one of the segments behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentError {
+    /// Counts from 0; `None` is the initialization segment.
+    pub segment: Option<usize>,
+    /// With offsets in that segment.
+    pub error: ReadError,
+}
+
+impl fmt::Display for SegmentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.segment {
+            Some(segment) => write!(f, "segment {segment}: {}", self.error),
+            None => write!(f, "initialization segment: {}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for SegmentError {}
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,6 +107,9 @@ impl fmt::Display for ReadError {
             ),
             ReadError::Sequence { at, expected, found } => {
                 write!(f, "chunk at byte {at} has number {found}, not {expected}")
+            }
+            ReadError::SequenceBack { at, last, found } => {
+                write!(f, "chunk at byte {at} has number {found}, behind {last}")
             }
         }
     }

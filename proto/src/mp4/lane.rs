@@ -50,6 +50,31 @@ impl Lane {
         })
     }
 
+    /// A lane for frames of `track` as [`Lane::new`] makes it, with the buffers of the one before.
+    pub fn renewed(before: Option<Self>, track: &Track) -> Option<Self> {
+        let Some(mut before) = before else {
+            return Lane::new(track);
+        };
+        before.samples.clear();
+        before.bytes.clear();
+        // What a frame told is forgotten too: the next segment's own first frame tells it again.
+        if before.track != *track || entry::wants_first_frame(track) {
+            let made = Lane::new(track)?;
+            return Some(Lane {
+                samples: before.samples,
+                bytes: before.bytes,
+                ..made
+            });
+        }
+        before.open = false;
+        before.duration_last = usual_duration(track);
+        Some(before)
+    }
+
+    pub fn track(&self) -> &Track {
+        &self.track
+    }
+
     pub fn kind(&self) -> Kind {
         self.track.kind()
     }
@@ -88,6 +113,15 @@ impl Lane {
 
     pub fn complete(&self) -> &[Sample] {
         &self.samples[..self.samples.len() - usize::from(self.open)]
+    }
+
+    /// For times of another clock, just before the samples are written and forgotten.
+    pub fn samples_mut(&mut self) -> &mut [Sample] {
+        &mut self.samples
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Completes the open sample: its successor decodes at `dts`.

@@ -28,6 +28,7 @@
 //!   join carries up to one chunk's length of audio from ahead of its keyframe.
 //! - A `moov` never changes: new codec data or other tracks end the feed.
 
+mod cmaf;
 mod entry;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -36,10 +37,15 @@ mod lane;
 pub mod limits;
 mod mux;
 mod read;
+mod smooth;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use error::ReadError;
+pub use cmaf::Cmaf;
+pub use error::{ReadError, SegmentError};
 pub use mux::Muxer;
-pub use read::{Movie, ReadSample, ReadTrack, read, read_whole_chunks};
+pub use read::{
+    Fragment, Movie, ReadSample, ReadTrack, Segments, check_fragments, check_segments, read, read_whole_chunks,
+};
+pub use smooth::Smooth;

@@ -351,10 +351,10 @@ impl Mux for Muxer {
                 height: lane.height,
                 entry: &lane.entry,
                 default_flags: lane.default_flags(),
-                media_time: u64::try_from(*time).unwrap_or(0),
+                media_time: Some(u64::try_from(*time).unwrap_or(0)),
             })
         });
-        write_movie(out, tracks);
+        write_movie(out, &BRANDS, tracks);
     }
 }
 
@@ -384,12 +384,15 @@ fn accept(lane: &mut Option<Lane>, track: Option<&Track>) -> bool {
     }
 }
 
-const EMPTY_RUN: Run<'static> = Run {
+pub const EMPTY_RUN: Run<'static> = Run {
     track_id: 0,
     default_flags: 0,
     samples: &[],
     bytes: &[],
 };
+
+/// What `ftyp` says, the major brand first.
+const BRANDS: [&[u8; 4]; 3] = [b"iso6", b"isom", b"mp41"];
 
 /// Room below the first time of a stream that begins before zero: other tracks may begin earlier still.
 const SHIFT_SPARE_SECONDS: i64 = 3600;

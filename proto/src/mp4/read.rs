@@ -2,7 +2,11 @@
 //!
 //! Not a demuxer: what the muxer never writes is an error, so that a test sees it. It checks that boxes fill what holds them,
 //! that sample bytes are all of the `mdat` in order, that each track's runs follow each other without gap or overlap, and that
-//! chunk numbers grow by one.
+//! chunk numbers grow by one. [`segments`] does the same with what [`super::Cmaf`] and [`super::Smooth`] make.
+
+mod segments;
+
+pub use segments::{Fragment, Segments, check_fragments, check_segments};
 
 use super::{
     error::ReadError,
@@ -23,7 +27,7 @@ pub struct ReadTrack<'a> {
     /// `vide` or `soun`.
     pub handler: [u8; 4],
     pub timescale: u32,
-    /// Media time shown at presentation time zero, ticks.
+    /// Media time shown at presentation time zero, ticks; 0 without an edit list.
     pub media_time: i64,
     /// Kind of the sample entry: `avc1`, `mp4a`, …
     pub entry_kind: [u8; 4],
@@ -77,7 +81,7 @@ fn read_movie(bytes: &[u8]) -> Result<(Movie<'_>, Option<ReadError>), ReadError>
     cursor.expect(b"ftyp")?;
     let moov = cursor.expect(b"moov")?;
     let mut movie = Movie {
-        tracks: read_moov(moov)?,
+        tracks: read_moov(moov, Edits::Two)?,
         chunks: 0,
     };
     let mut sequence_number = None;
@@ -94,7 +98,14 @@ fn read_movie(bytes: &[u8]) -> Result<(Movie<'_>, Option<ReadError>), ReadError>
     Ok((movie, None))
 }
 
-fn read_moov(mut moov: Cursor<'_>) -> Result<Vec<ReadTrack<'_>>, ReadError> {
+/// What edit list a track has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edits {
+    Two,
+    None,
+}
+
+fn read_moov(mut moov: Cursor<'_>, edits: Edits) -> Result<Vec<ReadTrack<'_>>, ReadError> {
     let mut tracks: Vec<ReadTrack<'_>> = Vec::new();
     moov.expect(b"mvhd")?;
     loop {
@@ -102,7 +113,7 @@ fn read_moov(mut moov: Cursor<'_>) -> Result<Vec<ReadTrack<'_>>, ReadError> {
         let (kind, content) = moov.next()?.ok_or(ReadError::MissingBox { at, kind: *b"mvex" })?;
         match &kind {
             b"trak" if tracks.len() < limits::TRACKS_MAX => {
-                let track = read_trak(content)?;
+                let track = read_trak(content, edits)?;
                 if tracks.iter().any(|other| other.track_id == track.track_id) {
                     return field(at, "track_ID", u64::from(track.track_id));
                 }
@@ -125,14 +136,20 @@ fn read_moov(mut moov: Cursor<'_>) -> Result<Vec<ReadTrack<'_>>, ReadError> {
     Ok(tracks)
 }
 
-fn read_trak(mut trak: Cursor<'_>) -> Result<ReadTrack<'_>, ReadError> {
+fn read_trak(mut trak: Cursor<'_>, edits: Edits) -> Result<ReadTrack<'_>, ReadError> {
     let mut tkhd = trak.expect(b"tkhd")?;
     tkhd.version(1)?;
     tkhd.take(16)?;
     let track_id = tkhd.u32()?;
-    let mut edts = trak.expect(b"edts")?;
-    let elst = edts.expect(b"elst")?;
-    edts.finish()?;
+    let elst = match edits {
+        Edits::None => None,
+        Edits::Two => {
+            let mut edts = trak.expect(b"edts")?;
+            let elst = edts.expect(b"elst")?;
+            edts.finish()?;
+            Some(elst)
+        }
+    };
     let mut mdia = trak.expect(b"mdia")?;
     trak.finish()?;
 
@@ -143,7 +160,7 @@ fn read_trak(mut trak: Cursor<'_>) -> Result<ReadTrack<'_>, ReadError> {
     if timescale == 0 {
         return field(mdhd.at - 4, "timescale", 0);
     }
-    let media_time = read_elst(elst, timescale)?;
+    let media_time = elst.map_or(Ok(0), |elst| read_elst(elst, timescale))?;
     let mut hdlr = mdia.expect(b"hdlr")?;
     hdlr.take(8)?;
     let handler = hdlr.kind()?;
@@ -243,10 +260,7 @@ fn read_chunk<'a>(
     mut moof: Cursor<'a>,
     mdat: Cursor<'a>,
 ) -> Result<(), ReadError> {
-    let mut mfhd = moof.expect(b"mfhd")?;
-    mfhd.version(0)?;
-    let found = mfhd.u32()?;
-    mfhd.finish()?;
+    let found = read_mfhd(&mut moof)?;
     if let Some(expected) = sequence_number
         .map(|last: u32| last.wrapping_add(1))
         .filter(|&expected| expected != found)
@@ -282,6 +296,14 @@ fn read_chunk<'a>(
     Ok(())
 }
 
+fn read_mfhd(moof: &mut Cursor<'_>) -> Result<u32, ReadError> {
+    let mut mfhd = moof.expect(b"mfhd")?;
+    mfhd.version(0)?;
+    let sequence_number = mfhd.u32()?;
+    mfhd.finish()?;
+    Ok(sequence_number)
+}
+
 /// Returns the track and the end of its bytes.
 fn read_traf<'a>(
     movie: &mut Movie<'a>,
@@ -290,32 +312,13 @@ fn read_traf<'a>(
     data: (usize, usize),
 ) -> Result<(u32, usize), ReadError> {
     let at = traf.at;
-    let mut tfhd = traf.expect(b"tfhd")?;
-    let tfhd_flags = tfhd.u32()?;
-    let known = flags::TFHD_BASE_IS_MOOF | flags::TFHD_DURATION | flags::TFHD_SIZE | flags::TFHD_FLAGS;
-    if tfhd_flags & !known != 0 || tfhd_flags & flags::TFHD_BASE_IS_MOOF == 0 {
-        return field(at, "tf_flags", u64::from(tfhd_flags));
-    }
-    let track_id = tfhd.u32()?;
+    let (track_id, defaults) = read_tfhd(&mut traf)?;
     let chunk = movie.chunks;
     let track = movie
         .tracks
         .iter_mut()
         .find(|track| track.track_id == track_id)
         .ok_or(ReadError::UnknownTrack { at, track_id })?;
-    let mut default = |flag| {
-        if tfhd_flags & flag != 0 {
-            tfhd.u32().map(Some)
-        } else {
-            Ok(None)
-        }
-    };
-    let defaults = Defaults {
-        duration: default(flags::TFHD_DURATION)?,
-        bytes: default(flags::TFHD_SIZE)?,
-        flags: default(flags::TFHD_FLAGS)?.unwrap_or(track.default_flags),
-    };
-    tfhd.finish()?;
     let mut tfdt = traf.expect(b"tfdt")?;
     tfdt.version(1)?;
     let dts = tfdt.u64()?;
@@ -334,10 +337,36 @@ fn read_traf<'a>(
     Ok((track_id, end))
 }
 
+/// The track and what holds for samples that say nothing.
+fn read_tfhd(traf: &mut Cursor<'_>) -> Result<(u32, Defaults), ReadError> {
+    let at = traf.at;
+    let mut tfhd = traf.expect(b"tfhd")?;
+    let tfhd_flags = tfhd.u32()?;
+    let known = flags::TFHD_BASE_IS_MOOF | flags::TFHD_DURATION | flags::TFHD_SIZE | flags::TFHD_FLAGS;
+    if tfhd_flags & !known != 0 || tfhd_flags & flags::TFHD_BASE_IS_MOOF == 0 {
+        return field(at, "tf_flags", u64::from(tfhd_flags));
+    }
+    let track_id = tfhd.u32()?;
+    let mut default = |flag| {
+        if tfhd_flags & flag != 0 {
+            tfhd.u32().map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    let defaults = Defaults {
+        duration: default(flags::TFHD_DURATION)?,
+        bytes: default(flags::TFHD_SIZE)?,
+        flags: default(flags::TFHD_FLAGS)?,
+    };
+    tfhd.finish()?;
+    Ok((track_id, defaults))
+}
+
 struct Defaults {
     duration: Option<u32>,
     bytes: Option<u32>,
-    flags: u32,
+    flags: Option<u32>,
 }
 
 fn read_trun<'a>(
@@ -387,7 +416,10 @@ fn read_trun<'a>(
         };
         let duration = own(flags::TRUN_DURATION)?.or(defaults.duration);
         let bytes = own(flags::TRUN_SIZE)?.or(defaults.bytes);
-        let sample_flags = own(flags::TRUN_FLAGS)?.or(first_flags.take()).unwrap_or(defaults.flags);
+        let sample_flags = own(flags::TRUN_FLAGS)?
+            .or(first_flags.take())
+            .or(defaults.flags)
+            .unwrap_or(track.default_flags);
         let offset = own(flags::TRUN_OFFSET)?.unwrap_or(0) as i32;
         let duration = duration.ok_or(ReadError::Field {
             at,

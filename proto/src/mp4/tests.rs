@@ -1,3 +1,5 @@
+mod segments;
+
 use mp4_atom::{Any, DecodeMaybe};
 use proptest::prelude::*;
 

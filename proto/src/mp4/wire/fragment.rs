@@ -6,6 +6,8 @@
 //!      └ traf ─ tfhd tfdt trun      audio, when it has samples
 //! mdat ─ video's samples, audio's samples
 //! ```
+//!
+//! A Smooth fragment (MS-SSTR 2.2.4) has one `traf`, of `tfhd trun` and two `uuid` boxes, `tfxd` and `tfrf`, for its times.
 
 use super::{boxed, full_boxed, put32, put64};
 
@@ -61,15 +63,39 @@ pub mod flags {
     pub const TRUN_OFFSET: u32 = 0x800;
 }
 
+/// The times of a Smooth fragment, in the manifest's timescale.
+#[derive(Clone, Copy, Debug)]
+pub struct SmoothTimes<'a> {
+    /// When its first sample is shown.
+    pub time: u64,
+    pub duration: u64,
+    /// The same of fragments that follow, at most 255.
+    pub following: &'a [(u64, u64)],
+}
+
 /// Appends one chunk. Runs without samples are left out; at least one has some.
 pub fn write_chunk(out: &mut Vec<u8>, sequence_number: u32, runs: [Run<'_>; 2]) {
+    write_runs(out, sequence_number, runs, None);
+}
+
+/// Appends one fragment of Smooth Streaming. Players make a `trex` of their own: nothing is left to it.
+pub fn write_smooth(out: &mut Vec<u8>, sequence_number: u32, run: Run<'_>, times: SmoothTimes<'_>) {
+    let run = Run {
+        default_flags: 0,
+        ..run
+    };
+    let none = Run { samples: &[], ..run };
+    write_runs(out, sequence_number, [run, none], Some(times));
+}
+
+fn write_runs(out: &mut Vec<u8>, sequence_number: u32, runs: [Run<'_>; 2], times: Option<SmoothTimes<'_>>) {
     let moof = out.len();
     let mut data_offset_at = [None; 2];
     boxed(out, b"moof", |out| {
         full_boxed(out, b"mfhd", 0, 0, |out| put32(out, sequence_number));
         for (at, run) in data_offset_at.iter_mut().zip(&runs) {
             if !run.samples.is_empty() {
-                *at = Some(write_traf(out, run));
+                *at = Some(write_traf(out, run, times));
             }
         }
     });
@@ -90,7 +116,7 @@ pub fn write_chunk(out: &mut Vec<u8>, sequence_number: u32, runs: [Run<'_>; 2]) 
 }
 
 /// Returns where `data_offset` is to be filled in.
-fn write_traf(out: &mut Vec<u8>, run: &Run<'_>) -> usize {
+fn write_traf(out: &mut Vec<u8>, run: &Run<'_>, times: Option<SmoothTimes<'_>>) -> usize {
     let fields = Fields::of(run);
     let first = run.samples[0];
     let mut data_offset_at = 0;
@@ -107,8 +133,10 @@ fn write_traf(out: &mut Vec<u8>, run: &Run<'_>) -> usize {
                 }
             }
         });
-        let dts = u64::try_from(first.dts).expect("the muxer shifts time so that none is before zero");
-        full_boxed(out, b"tfdt", 1, 0, |out| put64(out, dts));
+        if times.is_none() {
+            let dts = u64::try_from(first.dts).expect("the muxers shift time so that none is before zero");
+            full_boxed(out, b"tfdt", 1, 0, |out| put64(out, dts));
+        }
         full_boxed(out, b"trun", 1, flags::TRUN_DATA_OFFSET | fields.trun, |out| {
             put32(out, run.samples.len() as u32);
             data_offset_at = out.len();
@@ -120,8 +148,31 @@ fn write_traf(out: &mut Vec<u8>, run: &Run<'_>) -> usize {
                 write_sample(out, fields.trun, sample);
             }
         });
+        if let Some(times) = times {
+            write_times(out, times);
+        }
     });
     data_offset_at
+}
+
+/// `tfxd` and `tfrf`, both of 64 bits. The second is there with nothing in it as well: dash.js reports a live fragment
+/// without one as an error.
+fn write_times(out: &mut Vec<u8>, times: SmoothTimes<'_>) {
+    boxed(out, b"uuid", |out| {
+        out.extend_from_slice(&TFXD);
+        put32(out, 1 << 24);
+        put64(out, times.time);
+        put64(out, times.duration);
+    });
+    boxed(out, b"uuid", |out| {
+        out.extend_from_slice(&TFRF);
+        put32(out, 1 << 24);
+        out.push(u8::try_from(times.following.len()).expect("limits.rs bounds what follows"));
+        for &(time, duration) in times.following {
+            put64(out, time);
+            put64(out, duration);
+        }
+    });
 }
 
 fn write_sample(out: &mut Vec<u8>, trun: u32, sample: &Sample) {
@@ -172,3 +223,12 @@ impl Fields {
         fields
     }
 }
+
+/// MS-SSTR 2.2.4.4.
+pub const TFXD: [u8; 16] = [
+    0x6D, 0x1D, 0x9B, 0x05, 0x42, 0xD5, 0x44, 0xE6, 0x80, 0xE2, 0x14, 0x1D, 0xAF, 0xF7, 0x57, 0xB2,
+];
+/// MS-SSTR 2.2.4.5.
+pub const TFRF: [u8; 16] = [
+    0xD4, 0x80, 0x7E, 0xF2, 0xCA, 0x39, 0x46, 0x95, 0x8E, 0x54, 0x26, 0xCB, 0x9E, 0x46, 0xA7, 0x9F,
+];

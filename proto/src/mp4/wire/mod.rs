@@ -5,7 +5,7 @@
 mod fragment;
 mod movie;
 
-pub use fragment::{Run, Sample, flags, write_chunk};
+pub use fragment::{Run, Sample, SmoothTimes, TFRF, TFXD, flags, write_chunk, write_smooth};
 pub use movie::{MOVIE_TIMESCALE, MovieTrack, put, write_movie};
 
 /// Appends a box of `kind` around what `content` appends.

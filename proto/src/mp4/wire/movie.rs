@@ -23,18 +23,18 @@ pub struct MovieTrack<'a> {
     /// The sample entry, a whole box.
     pub entry: &'a [u8],
     pub default_flags: u32,
-    /// Media time that is shown at presentation time zero, ticks.
-    pub media_time: u64,
+    /// Media time that is shown at presentation time zero, ticks. `None`: no edit list; stream time is what is shown.
+    pub media_time: Option<u64>,
 }
 
-/// Appends the header of a movie that has only fragments.
-pub fn write_movie<'a>(out: &mut Vec<u8>, tracks: impl Iterator<Item = MovieTrack<'a>> + Clone) {
+/// Appends the header of a movie that has only fragments. The first of `brands` is the major one.
+pub fn write_movie<'a>(out: &mut Vec<u8>, brands: &[&[u8; 4]], tracks: impl Iterator<Item = MovieTrack<'a>> + Clone) {
     put(
         out,
         &Ftyp {
-            major_brand: b"iso6".into(),
+            major_brand: brands[0].into(),
             minor_version: 0,
-            compatible_brands: vec![b"iso6".into(), b"isom".into(), b"mp41".into()],
+            compatible_brands: brands.iter().map(|&brand| brand.into()).collect(),
         },
     );
     boxed(out, b"moov", |out| {
@@ -82,23 +82,9 @@ fn write_trak(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
             ..Tkhd::default()
         },
     );
-    // A segment duration of zero: the edit lasts as long as fragments come (8.6.6.1).
-    let edit = |segment_duration, media_time| ElstEntry {
-        segment_duration,
-        media_time: Some(media_time),
-        media_rate: 1.into(),
-    };
-    let first = edit(FIRST_EDIT_SECONDS * u64::from(MOVIE_TIMESCALE), track.media_time);
-    let first_ticks = FIRST_EDIT_SECONDS * u64::from(track.timescale);
-    let rest = edit(0, track.media_time.saturating_add(first_ticks));
-    put(
-        out,
-        &Edts {
-            elst: Some(Elst {
-                entries: vec![first, rest],
-            }),
-        },
-    );
+    if let Some(media_time) = track.media_time {
+        write_edits(out, media_time, track.timescale);
+    }
     boxed(out, b"mdia", |out| {
         put(
             out,
@@ -121,6 +107,26 @@ fn write_trak(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
         );
         boxed(out, b"minf", |out| write_minf(out, track));
     });
+}
+
+fn write_edits(out: &mut Vec<u8>, media_time: u64, timescale: u32) {
+    // A segment duration of zero: the edit lasts as long as fragments come (8.6.6.1).
+    let edit = |segment_duration, media_time| ElstEntry {
+        segment_duration,
+        media_time: Some(media_time),
+        media_rate: 1.into(),
+    };
+    let first = edit(FIRST_EDIT_SECONDS * u64::from(MOVIE_TIMESCALE), media_time);
+    let first_ticks = FIRST_EDIT_SECONDS * u64::from(timescale);
+    let rest = edit(0, media_time.saturating_add(first_ticks));
+    put(
+        out,
+        &Edts {
+            elst: Some(Elst {
+                entries: vec![first, rest],
+            }),
+        },
+    );
 }
 
 fn write_minf(out: &mut Vec<u8>, track: &MovieTrack<'_>) {
