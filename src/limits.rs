@@ -146,8 +146,13 @@ pub const RATE_SEGMENTS: usize = 16;
 pub const LANES_MAX: usize = 32;
 /// Whole segments that a lane's live feed keeps beside the one that is made: where players start, and one more.
 pub const LIVE_SEGMENTS: usize = 4;
+/// Initialization segments of one rendition: as many as its codec data can have changed in a window that is fetched.
+pub const INITS_MAX: usize = 64;
 /// Bytes of older segments that are kept made again, of one lane.
 pub const AGAIN_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Fragments ahead of itself that a Smooth fragment tells of (`tfrf`): players of live streams find the next one by it. Each is
+/// one segment more of delay.
+pub const SMOOTH_LOOK_AHEAD: usize = 1;
 /// A shelf, and a rendition on it, that nobody asks for is kept so long beyond three target durations: players reload
 /// once in one of them.
 pub const SHELF_UNUSED_MICROS: u64 = 15_000_000;

@@ -23,7 +23,7 @@ const PACE: u32 = 8;
 /// Media before the publisher rests: a whole segment, and half of one.
 const HEAD_MILLIS: u32 = 3_000;
 /// A question that is not answered within is one that waits.
-const WAITS: Duration = Duration::from_millis(300);
+const WAITS: Duration = Duration::from_millis(150);
 
 /// A stream whose publisher rests, with what its playlist says then.
 struct Resting {
@@ -44,7 +44,7 @@ impl Resting {
         let mut client = Client::new(server.http);
         // It waits for the half segment's last part: what was sent before it is there.
         client.text_when_there(LIST, PATIENCE);
-        let text = client.text(&with_query(LIST, "_HLS_msn=1&_HLS_part=1"));
+        let text = client.text(&with_query(LIST, "_HLS_msn=2&_HLS_part=1"));
         let (list, problems) = check::read_media(&text);
         assert!(problems.is_empty(), "{problems:?}\n{text}");
         assert!(list.segments.len() == 1 && list.growing.is_some(), "{text}");
@@ -75,9 +75,11 @@ impl Resting {
 
 /// The line of a head, without its name.
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let line = head
-        .lines()
-        .find(|line| line.split(':').next().is_some_and(|found| found.eq_ignore_ascii_case(name)))?;
+    let line = head.lines().find(|line| {
+        line.split(':')
+            .next()
+            .is_some_and(|found| found.eq_ignore_ascii_case(name))
+    })?;
     Some(line[name.len() + 1..].trim())
 }
 
@@ -136,7 +138,10 @@ fn ranges_are_slices_of_the_whole() {
         ("bytes=0-99".to_string(), Some(0..100)),
         ("bytes=100-".to_string(), Some(100..length)),
         ("bytes=-50".to_string(), Some(length - 50..length)),
-        (format!("bytes={}-{}", length - 1, length + 1_000_000), Some(length - 1..length)),
+        (
+            format!("bytes={}-{}", length - 1, length + 1_000_000),
+            Some(length - 1..length),
+        ),
         ("bytes=1-1".to_string(), Some(1..2)),
         (format!("bytes={length}-"), None),
         ("bytes=99999999999999999999-".to_string(), None),
@@ -169,18 +174,35 @@ fn ranges_are_slices_of_the_whole() {
 #[test]
 fn playlists_come_in_gzip_to_those_who_take_it() {
     let mut resting = Resting::new();
-    for target in [LIST, "/cmaf/live/index.m3u8", "/hls/live/index.m3u8", "/cmaf/live/index.mpd"] {
+    for target in [
+        LIST,
+        "/cmaf/live/index.m3u8",
+        "/hls/live/index.m3u8",
+        "/cmaf/live/index.mpd",
+    ] {
         let plain = resting.client.get(target);
-        let packed = resting.client.get_with(target, &[("Accept-Encoding", "br, gzip;q=0.5")]);
+        let packed = resting
+            .client
+            .get_with(target, &[("Accept-Encoding", "br, gzip;q=0.5")]);
         assert_eq!((plain.status, packed.status), (200, 200));
         assert_eq!(packed.header("content-encoding"), Some("gzip"), "{target}");
         assert_eq!(plain.header("content-encoding"), None);
         for answer in [&plain, &packed] {
-            assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept-Encoding")));
-            assert!(answer.header("cache-control").is_some_and(|cache| cache.contains("max-age=")));
+            assert!(
+                answer
+                    .header("vary")
+                    .is_some_and(|vary| vary.contains("Accept-Encoding"))
+            );
+            assert!(
+                answer
+                    .header("cache-control")
+                    .is_some_and(|cache| cache.contains("max-age="))
+            );
         }
         let mut text = String::new();
-        GzDecoder::new(&packed.body[..]).read_to_string(&mut text).expect("it is gzip");
+        GzDecoder::new(&packed.body[..])
+            .read_to_string(&mut text)
+            .expect("it is gzip");
         // A manifest may have been made anew between the two.
         assert_eq!(text.lines().next(), text_of(&plain).lines().next(), "{target}");
         assert_ne!(plain.header("etag"), packed.header("etag"));
@@ -245,14 +267,16 @@ fn a_growing_segment_is_sent_as_it_is_made() {
 #[test]
 fn pipelined_questions_are_answered_in_order() {
     let mut resting = Resting::new();
-    let (segment, next) = (resting.segment(), with_query(LIST, "_HLS_msn=1"));
+    let (segment, next) = (resting.segment(), with_query(LIST, "_HLS_msn=2"));
     let mut wire = Wire::connect(resting.server.http);
     for target in [&segment[..], &next[..], LIST, "/cmaf/time.txt", &segment[..]] {
         wire.request("GET", target, &[]);
     }
     let whole = resting.client.body(&segment);
     resting.go_on();
-    let answers: Vec<_> = (0..5).map(|_| wire.try_answer("GET").expect("each is answered")).collect();
+    let answers: Vec<_> = (0..5)
+        .map(|_| wire.try_answer("GET").expect("each is answered"))
+        .collect();
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert!(answers[0].body == whole && answers[4].body == whole);
     assert!(text_of(&answers[1]).contains("#EXT-X-MEDIA-SEQUENCE"));
@@ -266,16 +290,16 @@ fn urls_that_mean_nothing_are_refused_and_harm_nobody() {
     let part = resolve(LIST, &resting.list.segments[0].parts[0].uri);
     let seeds = [
         LIST.to_string(),
-        with_query(LIST, "_HLS_msn=1&_HLS_part=1&_HLS_skip=YES"),
+        with_query(LIST, "_HLS_msn=2&_HLS_part=1&_HLS_skip=YES"),
         resting.segment(),
         part,
         "/hls/live/1_2/index.m3u8".to_string(),
-        "/hls/live/1_2/2000_4000.ts?e=abcdef".to_string(),
+        "/hls/live/1_2/0_2000.ts?e=abcdef".to_string(),
         "/cmaf/live/index.mpd?naming=number".to_string(),
-        "/cmaf/live/1/chunk_n2.m4s".to_string(),
+        "/cmaf/live/1/chunk_n1.m4s".to_string(),
         "/cmaf/live/1/init.m4s?e=abcdef&g=0".to_string(),
-        "/cmaf/live/Q(800001)/chunk_2000.m4s".to_string(),
-        "/dynamic/live/1_2-Seg1-Frag2".to_string(),
+        "/cmaf/live/Q(800001)/chunk_0.m4s".to_string(),
+        "/dynamic/live/1_2-Seg1-Frag1".to_string(),
         "/dynamic/live/manifest.f4m".to_string(),
     ];
     for (target, status) in [
@@ -286,7 +310,7 @@ fn urls_that_mean_nothing_are_refused_and_harm_nobody() {
         ("/cmaf/live/1/index.m3u8?_HLS_msn=18446744073709551615", 400),
         ("/cmaf/live/1/index.m3u8?_HLS_msn=-1", 400),
         ("/cmaf/live/1/index.m3u8?_HLS_part=1", 400),
-        ("/cmaf/live/1/index.m3u8?_HLS_msn=1&_HLS_part=4294967296", 400),
+        ("/cmaf/live/1/index.m3u8?_HLS_msn=2&_HLS_part=4294967296", 400),
         ("/cmaf/live/99/index.m3u8", 404),
         ("/cmaf/nobody/index.m3u8", 404),
         ("/cmaf/live/1/chunk_999999999.m4s", 404),
@@ -307,26 +331,33 @@ fn urls_that_mean_nothing_are_refused_and_harm_nobody() {
         match wire.try_answer("GET") {
             Ok(answer) => {
                 answered += 1;
-                assert!(matches!(answer.status, 200 | 206 | 400 | 404 | 503), "{target}: {}", answer.head);
-                if answer.header("connection").is_some_and(|says| says.eq_ignore_ascii_case("close")) {
+                assert!(
+                    matches!(answer.status, 200 | 206 | 400 | 404 | 503),
+                    "{target}: {}",
+                    answer.head
+                );
+                if answer
+                    .header("connection")
+                    .is_some_and(|says| says.eq_ignore_ascii_case("close"))
+                {
                     wire = Wire::connect(resting.server.http);
                     wire.set_patience(WAITS);
                 }
             }
             Err(_) => {
                 waiting += 1;
-                assert!(waiting < 100, "{target} is not answered, as many before it");
+                assert!(waiting < 200, "{target} is not answered, as many before it");
                 wire = Wire::connect(resting.server.http);
                 wire.set_patience(WAITS);
             }
         }
     }
-    assert!(answered > 9_900, "{answered}");
+    assert!(answered > 9_800, "{answered}");
     // Everybody else is served as before.
     let segment = resting.segment();
     resting.client.body(&segment);
     resting.go_on();
-    resting.client.text(&with_query(LIST, "_HLS_msn=1"));
+    resting.client.text(&with_query(LIST, "_HLS_msn=2"));
 }
 
 /// A reproducible source of nonsense (xorshift64*).

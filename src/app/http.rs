@@ -391,6 +391,10 @@ impl<K: Kernel> App<K> {
         if !matches!(peer.state, State::Sending) {
             return core.finish(conn);
         }
+        if core.range_cut(conn) {
+            // Its peer was promised more, and must not take what it has for the whole.
+            return core.abort(conn);
+        }
         self.body_sent(core, peer);
         if self.stopping {
             return core.finish(conn);

@@ -128,7 +128,8 @@ impl Stream {
         let config = ring::Config {
             window_micros: u64::from(settings.window_millis) * 1000,
             bytes_max: limits::RING_BYTES_MAX,
-            segment_number_first: 0,
+            // Fragments of HDS count from 1.
+            segment_number_first: 1,
         };
         let ring = ring::Writer::create(pool, config)?;
         let reader = ring.reader();

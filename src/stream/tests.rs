@@ -705,13 +705,13 @@ fn segments_are_cut_at_keyframes_and_numbers_only_grow() {
     rig.begin(0);
     rig.run(0..9100);
     let reader = rig.stream.reader.clone();
-    assert_eq!(reader.segments(), 0..4);
+    assert_eq!(reader.segments(), 1..5);
     let mut segment = ring::Segment::default();
     for number in reader.segments() {
         assert!(reader.segment(number, &mut segment));
         assert_eq!(
             (segment.start_micros, segment.duration_micros),
-            (number as i64 * 2_000_000, 2_000_000)
+            ((number as i64 - 1) * 2_000_000, 2_000_000)
         );
         let first = reader.entry(segment.tracks[0].sequence).unwrap();
         assert_eq!(

@@ -261,17 +261,20 @@ impl<K: Kernel> App<K> {
         head: &Head<'_>,
         body: Body,
     ) -> Outcome {
+        let Body::Range { feed, start, .. } = body else {
+            self.begin_answer(core, conn, peer, head, body);
+            return Outcome::Answered;
+        };
         let follows = wanted.method != Method::Head && head.status != Status::NotModified;
-        if let (true, Body::Range { feed, start, limit, .. }) = (follows, &body)
-            && core.join_range(conn, *feed, *start, *limit).is_err()
-        {
-            self.range_feed_unused(core, *feed);
+        if follows && core.hold(feed, start).is_err() {
+            self.range_feed_unused(core, feed);
             return Outcome::Passed;
         }
-        if let (false, Body::Range { feed, .. }) = (follows, &body) {
-            self.range_feed_unused(core, *feed);
-        }
         self.begin_answer(core, conn, peer, head, body);
+        if follows {
+            core.let_go(feed, start);
+        }
+        self.range_feed_unused(core, feed);
         Outcome::Answered
     }
 
@@ -298,8 +301,17 @@ impl<K: Kernel> App<K> {
         peer.state = State::Sending;
         match body {
             Body::Shared(bytes) => core.send_shared(conn, bytes),
-            Body::Range { lead, .. } if lead.is_empty() => {}
-            Body::Range { lead, .. } => core.send(conn, &lead),
+            Body::Range {
+                feed,
+                start,
+                limit,
+                lead,
+            } => {
+                core.send(conn, &lead);
+                // What is held has not been passed.
+                let joined = core.join_range(conn, feed, start, limit);
+                debug_assert!(joined.is_ok());
+            }
         }
     }
 
@@ -326,7 +338,7 @@ impl<K: Kernel> App<K> {
         if !self.segmented.feeds.contains_key(&id) {
             return false;
         }
-        if core.viewers(id) == 0 {
+        if !core.is_needed(id) {
             self.segmented.feeds.remove(&id);
             core.close_feed(id);
         }

@@ -23,6 +23,15 @@ pub struct Again {
     payload: Vec<u8>,
 }
 
+/// What is known of a segment's end.
+#[derive(Debug)]
+pub struct Ends<'a> {
+    /// Where its last frame ends, when that is where the next one begins.
+    pub until: Option<i64>,
+    /// When the segments behind it are shown, and how long they last.
+    pub following: &'a [(i64, i64)],
+}
+
 impl Again {
     pub fn create(pool: &Arc<Pool>) -> Result<Again, FeedError> {
         let config = feed::Config {
@@ -49,7 +58,7 @@ impl Again {
         segment: &Segment,
         tracks: &[u32],
         sequences: Range<u64>,
-        until: Option<i64>,
+        ends: &Ends<'_>,
         scene: &Scene<'_>,
     ) -> Result<bool, FeedError> {
         let start = self.writer.feed().head();
@@ -69,7 +78,8 @@ impl Again {
                 self.take_pieces(&mut parts, start)?;
             }
         }
-        mux.end(until, &mut self.pieces);
+        mux.following(ends.following);
+        mux.end(ends.until, &mut self.pieces);
         self.take_pieces(&mut parts, start)?;
         let end = self.writer.feed().head();
         if end == start {

@@ -14,7 +14,7 @@ use penstock_shard::pool::Pool;
 use penstock_shard::ring::{self, flags as frame_flags};
 
 use super::Scene;
-use super::again::Again;
+use super::again::{Again, Ends};
 use super::made::Made;
 use crate::counters::AppCounters;
 use crate::limits;
@@ -40,6 +40,7 @@ pub struct Lane {
     shown: Option<Arc<shelf::Lane>>,
     /// When the home was last asked for it (µs).
     pub asked_at: u64,
+    is_ended: bool,
 }
 
 /// A segment of the leading track begins.
@@ -95,6 +96,7 @@ impl Lane {
             again: None,
             shown: None,
             asked_at: now,
+            is_ended: false,
         };
         lane.recall(scene);
         lane.measure(scene);
@@ -295,7 +297,8 @@ impl Lane {
         self.end_made(self.until(&opens), counters);
         self.open(opens, scene);
         self.rendition.tracks = tracks;
-        if let (Some(made), Some(growing)) = (&mut self.made, &mut self.rendition.growing)
+        let is_made_now = !self.is_made_on_request();
+        if let (Some(made), Some(growing), true) = (&mut self.made, &mut self.rendition.growing, is_made_now)
             && made.begin(growing, &self.rendition.tracks, counters).is_err()
         {
             counters.feeds_ended_memory.add(1);
@@ -321,6 +324,7 @@ impl Lane {
     pub fn finish(&mut self, counters: &AppCounters) {
         self.end_made(None, counters);
         self.close(None);
+        self.is_ended = true;
         self.shown = None;
     }
 
@@ -390,7 +394,7 @@ impl Lane {
         let starts: Vec<(usize, u64)> = (first..self.starts.len())
             .filter_map(|at| Some((at, self.starts[at]?)))
             .collect();
-        if let Some((_, from)) = starts.first() {
+        if let Some((_, from)) = starts.first().filter(|_| !self.is_made_on_request()) {
             self.replay(&mut made, *from, &starts, scene, counters)?;
         }
         counters.lanes.add(1);
@@ -485,17 +489,37 @@ impl Lane {
         }
         let end = self.starts.iter().skip(at + 1).flatten().next();
         let end = end.copied().unwrap_or_else(|| scene.reader.head_sequence());
-        let until = self.until_known(Some(at));
+        let following: Vec<(i64, i64)> = match self.is_made_on_request() {
+            true => {
+                let behind = self.rendition.segments.iter().skip(at + 1).filter(|next| !next.gap);
+                let behind = behind.take(limits::SMOOTH_LOOK_AHEAD);
+                behind.map(|next| (next.shown, next.duration)).collect()
+            }
+            false => Vec::new(),
+        };
+        // Until what is told of follows, other bytes would come of it than later.
+        if self.is_made_on_request() && following.len() < limits::SMOOTH_LOOK_AHEAD && !self.is_ended {
+            return Ok(false);
+        }
+        let ends = Ends {
+            until: self.until_known(Some(at)),
+            following: &following,
+        };
         let part_ticks = self.part_ticks();
         let again = match &mut self.again {
             Some(again) => again,
             None => self.again.insert(Again::create(pool)?),
         };
         let mut mux = registry::segment_mux(self.key, scene.name, part_ticks);
-        let is_whole = again.make(&mut *mux, segment, &self.tracks, *start..end, until, scene)?;
+        let is_whole = again.make(&mut *mux, segment, &self.tracks, *start..end, &ends, scene)?;
         counters.segments_again.add(1);
         self.shown = None;
         Ok(is_whole)
+    }
+
+    /// Its segments tell of those behind them: they are made when somebody asks and those are there, not as frames come.
+    fn is_made_on_request(&self) -> bool {
+        matches!(self.key, LaneKey::Smooth { .. })
     }
 
     fn is_shelved(&self, number: u64) -> bool {

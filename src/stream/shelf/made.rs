@@ -72,13 +72,6 @@ impl Made {
         self.timescale = tracks.first().map_or(1, |track| track.timescale);
         self.pieces.clear();
         self.mux.begin(segment.number, tracks, &mut self.pieces);
-        if !self.inits.iter().any(|(known, _)| *known == segment.generation) {
-            self.scratch.clear();
-            self.mux.init(&mut self.scratch);
-            if !self.scratch.is_empty() {
-                self.inits.push((segment.generation, Arc::from(&self.scratch[..])));
-            }
-        }
         let start = self.live.feed().head();
         self.growing = Some(Growing {
             number: segment.number,
@@ -104,7 +97,22 @@ impl Made {
         counters.frames_muxed.add(1);
         self.pieces.clear();
         self.mux.frame(frame, &mut self.pieces);
+        // Some codecs are described by a first frame alone.
+        if self.inits.last().is_none_or(|(known, _)| *known != segment.generation) {
+            self.keep_init(segment.generation);
+        }
         self.take_pieces(segment, counters)
+    }
+
+    /// The initialization segment of another generation.
+    fn keep_init(&mut self, generation: u32) {
+        self.inits.retain(|(known, _)| *known != generation);
+        if self.inits.len() == limits::INITS_MAX {
+            self.inits.remove(0);
+        }
+        self.scratch.clear();
+        self.mux.init(&mut self.scratch);
+        self.inits.push((generation, Arc::from(&self.scratch[..])));
     }
 
     /// The growing segment is complete.

@@ -13,6 +13,7 @@ use penstock_proto::{dash, hds, hls, smooth};
 use super::Scene;
 use super::lane::{Change, Lane};
 use crate::counters::AppCounters;
+use crate::limits;
 use crate::shelf::{LaneKey, Naming, Newest, Skip, Text, TextKey};
 
 /// A text that somebody asks for.
@@ -159,14 +160,13 @@ impl<'a> Writer<'a> {
             TextKey::CmafMedia { newest, skip, .. } => self.media(hls::Packaging::Cmaf, newest, skip, &mut out),
             TextKey::Mpd { naming } => self.mpd(naming, &video, &audio, &mut out),
             TextKey::Smooth => {
+                let options = smooth::Options {
+                    look_ahead: limits::SMOOTH_LOOK_AHEAD as u32,
+                };
+                let (video, audio) = (self.with_followers(&video), self.with_followers(&audio));
+                let (video, audio): (Vec<_>, Vec<_>) = (video.iter().collect(), audio.iter().collect());
                 let mut bytes = Vec::new();
-                smooth::manifest(
-                    self.presentation,
-                    &video,
-                    &audio,
-                    smooth::Options::default(),
-                    &mut bytes,
-                );
+                smooth::manifest(self.presentation, &video, &audio, options, &mut bytes);
                 return bytes;
             }
             TextKey::Hds => hds::manifest(self.presentation, self.scene.name.as_str(), &self.renditions, &mut out),
@@ -179,6 +179,18 @@ impl<'a> Writer<'a> {
             }
         }
         out.into_bytes()
+    }
+
+    /// Without the segments that those they tell of do not follow yet.
+    fn with_followers(&self, renditions: &[&Rendition]) -> Vec<Rendition> {
+        let mut listed: Vec<Rendition> = renditions.iter().map(|rendition| (*rendition).clone()).collect();
+        if !self.presentation.is_ended {
+            for rendition in &mut listed {
+                let kept = rendition.segments.len().saturating_sub(limits::SMOOTH_LOOK_AHEAD);
+                rendition.segments.truncate(kept);
+            }
+        }
+        listed
     }
 
     fn of(&self, kind: Kind) -> Vec<&'a Rendition> {
