@@ -724,7 +724,7 @@ fn segments_are_cut_at_keyframes_and_numbers_only_grow() {
     rig.run(0..4100);
     assert_eq!(
         reader.segments(),
-        5..7,
+        6..8,
         "the one that was begun has left with its frames"
     );
 }
