@@ -57,6 +57,10 @@ pub const ORDER_MS_MAX: i64 = 1_000;
 /// Frames that a segment muxer holds. A second of 100 Mb/s; above it pieces leave without waiting for late sound.
 pub const HELD_BYTES_MAX: usize = 16 << 20;
 
+/// Sound of AAC in one PES packet of a segment: 4 or 5 frames share its head and the packet that it fills in part. Not longer than
+/// a piece, so that what ends a segment is never one packet alone.
+pub const SOUND_PES_MS_MAX: i64 = 90;
+
 /// A PES packet of this length can be spread over as many packets as the counter of its PID counts, whatever it is now.
 pub const SPREAD_BYTES_MIN: usize = 16;
 
@@ -90,6 +94,7 @@ pub const CHECK_PES_BYTES_MAX: usize = 10 << 20;
 /// The checker: how far a DTS may be ahead of the PCR (2.4.2 says 10 s for AVC and HEVC).
 pub const CHECK_AHEAD_MS_MAX: i64 = 10_000;
 
+const _: () = assert!(SOUND_PES_MS_MAX < PIECE_MS_MIN);
 const _: () = assert!(LEAD_MS_MAX < DECODE_DELAY_MS);
 const _: () = assert!(DECODE_DELAY_MS + SLIP_MS_MAX + SLIP_MARGIN_MS < CHECK_AHEAD_MS_MAX);
 const _: () = assert!(TRACKS_MAX * LINE_BYTES_MAX + 13 <= SECTION_LENGTH_MAX);

@@ -132,6 +132,19 @@ impl Line {
         }
     }
 
+    /// Whether a frame with `times` can stand in the PES packet that begins at `first`, behind `count` frames: it has no times of
+    /// its own there, so it must be where counting samples puts it, as players do for ADTS.
+    pub fn follows(&self, first: Times, count: u32, times: Times) -> bool {
+        let Elementary::Adts(config) = &self.elementary else {
+            return false;
+        };
+        let counted = crate::media::rescale(i64::from(count) * ADTS_SAMPLES, config.sample_rate, STAMP_HZ);
+        let is_shown_at_once = first.pts == first.dts && times.pts == times.dts;
+        i64::from(config.frame_samples) == ADTS_SAMPLES
+            && is_shown_at_once
+            && (times.pts - first.pts - counted).abs() <= 1
+    }
+
     /// Appends what the frame is in the elementary stream; false, and what was appended is worthless, if it is nothing.
     pub fn put_elementary(&mut self, frame: &Frame<'_>, out: &mut Vec<u8>) -> bool {
         let begin = out.len();
@@ -428,6 +441,9 @@ impl Stamps {
         }
     }
 }
+
+/// Of a raw data block, as readers of ADTS take it.
+const ADTS_SAMPLES: i64 = 1024;
 
 const LEAD_MAX: i64 = LEAD_MS_MAX * STAMP_PER_MS;
 

@@ -14,7 +14,10 @@ pub struct Held {
     bytes: Vec<u8>,
     /// What is before this has left, or never was: 27 MHz.
     floor: Option<i64>,
+    /// What leaves next, in order of time.
     order: Vec<Entry>,
+    /// A PES packet of several frames.
+    pes: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Entry {
     /// In the buffer: of its payload.
     begin: usize,
     end: usize,
+    /// In the order of time: the next frame in the same PES packet.
+    next: Option<usize>,
 }
 
 impl Entry {
@@ -93,25 +98,49 @@ impl Held {
             place: media.max(self.floor.unwrap_or(i64::MIN)),
             begin,
             end: self.bytes.len(),
+            next: None,
         });
         true
     }
 
-    /// Calls `each` with what stands before `cut`, in order of time; what leads first, and each line as it came.
-    pub fn take_before(&mut self, cut: Option<i64>, each: impl FnMut(Entry)) {
+    /// Finds what stands before `cut`, and puts it in order of time; what leads first, and each line as it came.
+    pub fn arrange(&mut self, cut: Option<i64>) {
         let leaves = |entry: &&Entry| cut.is_none_or(|cut| entry.place < cut);
         self.order.clear();
         self.order.extend(self.entries.iter().filter(leaves));
         self.order
             .sort_unstable_by_key(|entry| (entry.place, entry.line, entry.begin));
-        self.order.iter().copied().for_each(each);
     }
 
-    /// The bytes of the PES packet of `entry` with `head`.
-    pub fn packet(&mut self, entry: Entry, head: &[u8]) -> &[u8] {
-        let begin = entry.begin - head.len();
-        self.bytes[begin..entry.begin].copy_from_slice(head);
-        &self.bytes[begin..entry.end]
+    /// As [`Held::arrange`] has put it.
+    pub fn arranged(&self) -> &[Entry] {
+        &self.order
+    }
+
+    /// The frame at `next` of the arranged ones stands in the PES packet of the one at `at`, right behind it.
+    pub fn join(&mut self, at: usize, next: usize) {
+        self.order[at].next = Some(next);
+    }
+
+    /// The bytes of the PES packet that begins with the frame at `at` of the arranged ones, with `head`.
+    pub fn packet(&mut self, at: usize, head: &[u8]) -> &[u8] {
+        let entry = self.order[at];
+        let Some(mut next) = entry.next else {
+            let begin = entry.begin - head.len();
+            self.bytes[begin..entry.begin].copy_from_slice(head);
+            return &self.bytes[begin..entry.end];
+        };
+        self.pes.clear();
+        self.pes.extend_from_slice(head);
+        self.pes.extend_from_slice(&self.bytes[entry.begin..entry.end]);
+        loop {
+            let entry = self.order[next];
+            self.pes.extend_from_slice(&self.bytes[entry.begin..entry.end]);
+            match entry.next {
+                Some(behind) => next = behind,
+                None => return &self.pes,
+            }
+        }
     }
 
     /// What stands before `cut` has left.

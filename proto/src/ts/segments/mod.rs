@@ -16,6 +16,8 @@
 //!   it, as in the endless stream. Frames stand in order of time, so that sound that came late, or early, moves no clock.
 //! - Decode times are moved before their own for negative composition offsets as far as the frames seen so far need.
 //!   Only the begin of a segment could be wrong, and a piece is held for long enough to see more.
+//! - Frames of AAC that follow each other share a PES packet, of 90 ms at most: the first one's times are exact, and the others
+//!   stand where counting samples puts them; one that does not begins the next.
 //! - The version of a PMT is made of what it says.
 //!
 //! A break is not marked here: the playlist does that (`EXT-X-DISCONTINUITY`).
@@ -25,9 +27,9 @@ mod held;
 mod tests;
 
 use self::held::{Entry, Held};
-use super::limits::{CLOCK_PER_MS, GAP_MS_MAX, ORDER_MS_MAX, PIECE_MS_MIN};
+use super::limits::{CLOCK_PER_MS, GAP_MS_MAX, ORDER_MS_MAX, PIECE_MS_MIN, SOUND_PES_MS_MAX, STAMP_PER_MS};
 use super::mux::clock::{Carrier, Clock, INTERVAL, Step};
-use super::mux::line::{self, Line, put_bare};
+use super::mux::line::{self, Line, Times, put_bare};
 use super::mux::tables::{self, Tables};
 use super::mux::{PID_FIRST, PID_PMT};
 use super::wire::section::crc32;
@@ -55,6 +57,7 @@ pub struct Segments {
     piece: Option<Start>,
     is_first_piece: bool,
     plan: Vec<Planned>,
+    sounds: Vec<Option<Sound>>,
     head: Vec<u8>,
 }
 
@@ -78,11 +81,24 @@ enum Upto {
     End(Option<i64>),
 }
 
-/// A frame on its way out.
+/// A line's newest PES packet in the piece at work.
+#[derive(Clone, Copy, Debug)]
+struct Sound {
+    planned: usize,
+    /// Of its first frame.
+    times: Times,
+    /// Its last frame, as arranged.
+    last: usize,
+    count: u32,
+}
+
+/// A PES packet on its way out.
 #[derive(Debug)]
 struct Planned {
-    /// In [`Held`].
-    entry: Entry,
+    /// Of its first frame, as arranged in [`Held`].
+    at: usize,
+    line: usize,
+    payload_bytes: usize,
     head: pes::Head,
     step: Step,
     adaptation: Adaptation,
@@ -106,6 +122,7 @@ impl Segments {
             piece: None,
             is_first_piece: true,
             plan: Vec::new(),
+            sounds: Vec::new(),
             head: Vec::new(),
         }
     }
@@ -162,9 +179,16 @@ impl Segments {
     /// What goes out in one piece: the frames held that are before `cut`, in order of time.
     fn plan(&mut self, cut: Option<i64>, pcr_max: i64) {
         self.plan.clear();
-        self.held.take_before(cut, |entry| {
-            let line = &mut self.lines[entry.line];
-            let times = line.times_at(entry.dts, entry.offset);
+        self.sounds.clear();
+        self.sounds.resize(self.lines.len(), None);
+        self.held.arrange(cut);
+        for at in 0..self.held.arranged().len() {
+            let entry = self.held.arranged()[at];
+            let times = self.lines[entry.line].times_at(entry.dts, entry.offset);
+            if self.joins(at, entry, times) {
+                continue;
+            }
+            let line = &self.lines[entry.line];
             let is_first = self.is_first_piece && self.plan.is_empty();
             let carrier = match entry.line {
                 0 if is_first => Carrier::Join,
@@ -174,8 +198,16 @@ impl Segments {
             // No PCR is set back: a frame that is late is late, players of segments do not wait for it.
             let step = self.clock.step(entry.place.min(pcr_max), i64::MAX, carrier);
             let is_video = line.codec.kind() == Kind::Video;
+            self.sounds[entry.line] = Some(Sound {
+                planned: self.plan.len(),
+                times,
+                last: at,
+                count: 1,
+            });
             self.plan.push(Planned {
-                entry,
+                at,
+                line: entry.line,
+                payload_bytes: entry.payload_bytes(),
                 head: line.head(times),
                 adaptation: Adaptation {
                     discontinuity: step.discontinuity && step.own.is_some(),
@@ -185,7 +217,28 @@ impl Segments {
                 step,
                 more: 0,
             });
-        });
+        }
+    }
+
+    /// Puts the frame at `at` into the PES packet before it of its line, where it can stand.
+    fn joins(&mut self, at: usize, entry: Entry, times: Times) -> bool {
+        let Some(sound) = &mut self.sounds[entry.line] else {
+            return false;
+        };
+        let planned = &mut self.plan[sound.planned];
+        let bytes = planned.payload_bytes + entry.payload_bytes();
+        let is_near = times.pts.saturating_sub(sound.times.pts) <= SOUND_PES_MS_MAX * STAMP_PER_MS;
+        if !is_near
+            || !planned.head.can_state(bytes)
+            || !self.lines[entry.line].follows(sound.times, sound.count, times)
+        {
+            return false;
+        }
+        planned.payload_bytes = bytes;
+        self.held.join(sound.last, at);
+        sound.last = at;
+        sound.count += 1;
+        true
     }
 
     /// Spreads PES packets of those lines of which nothing is held from `cut` on, so that their counters end where they began.
@@ -195,7 +248,7 @@ impl Segments {
             if self.held.is_held(index, cut) {
                 continue;
             }
-            let of_line = |planned: &Planned| planned.entry.line == index;
+            let of_line = |planned: &Planned| planned.line == index;
             let packets = |planned: &Planned| if of_line(planned) { planned.packets() } else { 0 };
             let packets: usize = self.plan.iter().map(packets).sum();
             let mut missing = (usize::from(self.lines[index].counter) + packets).wrapping_neg() % COUNTER;
@@ -206,7 +259,7 @@ impl Segments {
             // first without a PES head that is cut, then with
             for head_cut in [0, 1] {
                 for planned in self.plan.iter_mut().rev().filter(|planned| of_line(planned)) {
-                    let bytes = planned.entry.payload_bytes() + planned.head.bytes() * head_cut;
+                    let bytes = planned.payload_bytes + planned.head.bytes() * head_cut;
                     let room = bytes.saturating_sub(planned.packets() + planned.more);
                     let more = missing.min(room);
                     planned.more += more;
@@ -224,9 +277,9 @@ impl Segments {
         for planned in &self.plan {
             put_clock(&self.lines[0], &planned.step, out);
             self.head.clear();
-            planned.head.put(&mut self.head, planned.entry.payload_bytes());
-            let pes = self.held.packet(planned.entry, &self.head);
-            let line = &mut self.lines[planned.entry.line];
+            planned.head.put(&mut self.head, planned.payload_bytes);
+            let pes = self.held.packet(planned.at, &self.head);
+            let line = &mut self.lines[planned.line];
             line.put_packets(&planned.adaptation, pes, planned.more, out);
         }
     }
@@ -348,7 +401,7 @@ impl SegmentMux for Segments {
 impl Planned {
     /// Packets that it needs.
     fn packets(&self) -> usize {
-        packet::count(&self.adaptation, self.head.bytes() + self.entry.payload_bytes())
+        packet::count(&self.adaptation, self.head.bytes() + self.payload_bytes)
     }
 }
 
