@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use penstock_proto::dash;
 use penstock_proto::hls::check;
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use support::normal::{Kind, Recording};
 use support::rtmp::Publisher;
 use support::segmented::{CMAF, CMAF_SEGMENTS, Following, Master, TS, assert_saw, config, publish_followed, recording};
 use support::server::Server;
-use support::{compare, fetch, flv, follow, normal, tags, wire};
+use support::{compare, fetch, flv, follow, normal, numbered, tags, wire};
 
 /// Times faster than the clock of the stream.
 const PACE: u32 = 4;
@@ -246,6 +247,41 @@ fn publisher_returns() {
     let [cmaf, ts] = following.map(Following::finish);
     two_runs(&cmaf, "mp4", [&sent, &sent]);
     two_runs(&ts, "ts", [&sent, &sent]);
+}
+
+/// A low-latency manifest lists the segment that is being made, from its first part on, and is right at every moment.
+#[test]
+fn a_manifest_lists_what_is_being_made() {
+    let path = "/cmaf/live/index.mpd";
+    let server = Server::start(&config(json!({})));
+    let mut publisher = Publisher::start(server.rtmp, "live", 1);
+    let sent = clips::NO_B_FRAMES.part(4_900);
+    let (head, rest) = sent.split_at(sent.partition_point(|tag| tag.time < 2_500));
+    publisher.send(head);
+    let mut client = fetch::Client::new(server.http);
+    let mut watcher = dash::check::Watcher::new();
+    let mut segments = |text: &str| {
+        let now = numbered::wall_millis() as i64 * 1_000;
+        let report = watcher.push(text, now);
+        report.assert_none(text);
+        (report.representations, report.segments)
+    };
+    let text = client.text_when_there(path, Duration::from_secs(10));
+    assert_eq!(segments(&text).0, 2, "{text}");
+    // A manifest makes nothing that nobody fetches.
+    for track in [1, 2] {
+        client.body(&format!("/cmaf/live/{track}/init.m4s"));
+    }
+    publisher.send(rest);
+    // The last frames are on their way: two whole segments and one with two parts, of picture and sound.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let text = client.text(path);
+        if segments(&text) == (2, 6) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+    }
 }
 
 /// Stream times that pass a boundary of 24 hours, of 33 bits of 90 kHz, and of RTMP's own 32 bits of ms.

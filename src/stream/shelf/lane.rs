@@ -263,6 +263,10 @@ impl Lane {
         }
         if let Some(made) = &mut self.made {
             match made.frame(frame, growing, counters) {
+                // With its first part a segment can be fetched: manifests list it from then on.
+                Ok(count) if count > 0 && count == growing.parts.len() && self.rendition.part_target_micros > 0 => {
+                    change = Change::Segment;
+                }
                 Ok(count) if count > 0 && self.rendition.part_target_micros > 0 => change = change.max(Change::Parts),
                 Ok(_) => {}
                 Err(_) => {
