@@ -32,16 +32,17 @@ fn on_air() -> (Server, Numbered) {
     (server, sent)
 }
 
-/// Label, player, path. At most five at once: so many decode in time on two cores with everything else.
+/// Label, player, path. At most six at once: so many decode in time on two cores with everything else.
 const BATCHES: [&[(&str, &str, &str)]; 2] = [
     &[
         (LOW_LATENCY, "hlsjs-ll", "cmaf/live/index.m3u8"),
         ("dashjs-ll", "dashjs-ll", "cmaf/live/index.mpd"),
-        ("shaka-ll-hls", "shaka-ll", "cmaf/live/index.m3u8"),
-        ("hlsjs-ts", "hlsjs", "hls/live/index.m3u8"),
+        ("shaka-ll-hls", "shaka-ll", "cmaf/live/index.m3u8?llhls=range"),
+        ("shaka-ll-dash", "shaka-ll", "cmaf/live/index.mpd?naming=number"),
         ("mpegts-flv", "mpegts", "live.flv"),
     ],
     &[
+        ("hlsjs-ts", "hlsjs", "hls/live/index.m3u8"),
         ("hlsjs-cmaf", "hlsjs", "cmaf/live/index.m3u8"),
         ("dashjs", "dashjs", "cmaf/live/index.mpd"),
         ("shaka-dash", "shaka", "cmaf/live/index.mpd"),

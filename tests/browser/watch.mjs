@@ -15,7 +15,9 @@ const PATIENCE = (Number(seconds) + Number(again) + 25) * 1000;
 
 async function watch(play) {
   const [, label, player, url] = play.match(/^([^:]+):([^=]+)=(.*)$/);
-  const page = await browser.newPage({ viewport: { width: 640, height: 400 } });
+  // A context has connections of its own: of one, Chromium opens six to a host for all its pages.
+  const context = await browser.newContext({ viewport: { width: 640, height: 400 } });
+  const page = await context.newPage();
   const refused = [];
   page.on('response', (response) => {
     if (response.status() >= 400 && !response.url().startsWith(origin)) refused.push(`${response.status()} ${response.url()}`);
@@ -34,7 +36,7 @@ async function watch(play) {
     return { ...window.seen, decoded: totalVideoFrames, dropped: droppedVideoFrames };
   });
   await page.screenshot({ path: join(artifacts, `chromium-${label}.png`) });
-  await page.close();
+  await context.close();
   console.log(JSON.stringify({ label, ...seen, refused }));
 }
 
