@@ -232,10 +232,9 @@ impl<'a> Writer<'a> {
         let first = video.first().or(audio.first()).map(|first| &first.path);
         let lane = self.listed.iter().find(|lane| Some(&lane.rendition.path) == first);
         let earlier = |track: &Track, generation: u32| {
-            let known = self.scene.track_sets.iter().flat_map(|(_, tracks)| tracks);
+            let mut known = self.scene.track_sets.iter().flat_map(|(_, tracks)| tracks);
             known
-                .filter(|known| known.id == track.id && known.generation == generation)
-                .next()
+                .find(|known| known.id == track.id && known.generation == generation)
                 .cloned()
         };
         let options = dash::Options {
