@@ -107,6 +107,8 @@ pub struct Detached<S = OwnedFd> {
     /// A viewer's place in its feed.
     pub(crate) standing: Option<Standing>,
     pub(crate) zero_copy: ZeroCopyUse,
+    /// The bound that its socket has.
+    pub(crate) pacing: u32,
 }
 
 /// A socket that has sent nothing yet.
@@ -118,6 +120,7 @@ impl<S> From<S> for Detached<S> {
             wrap: Wrap::Plain,
             standing: None,
             zero_copy: ZeroCopyUse::Tried { copied: 0 },
+            pacing: 0,
         }
     }
 }
@@ -409,6 +412,7 @@ impl<M, K: Kernel> Core<M, K> {
                 ..Own::default()
             };
             connection.wrap = detached.wrap;
+            connection.pacing = detached.pacing;
             if self.fanout.sends_zero_copy() {
                 connection.zero_copy = detached.zero_copy;
             }
@@ -511,7 +515,7 @@ impl<M, K: Kernel> Core<M, K> {
             self.events.push_back(Event::ReachedEnd(id));
         }
         let wrap = std::mem::take(&mut connection.wrap);
-        let zero_copy = connection.zero_copy;
+        let (zero_copy, pacing) = (connection.zero_copy, connection.pacing);
         let standing = self.standing(id);
         // The descriptor itself, not another one of it: there may be none left.
         if let Some(socket) = self.remove(id) {
@@ -521,6 +525,7 @@ impl<M, K: Kernel> Core<M, K> {
                 wrap,
                 standing,
                 zero_copy,
+                pacing,
             };
             self.events.push_back(Event::Detached(id, detached));
         }
