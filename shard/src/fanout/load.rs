@@ -3,7 +3,8 @@
 //! A shard's CPU time alone says little: as long as pauses between turns can grow, fan-out takes about a sixth of a core,
 //! for a hundred viewers as for a thousand (DESIGN.md 4.3). So the load is what the viewers would cost at the longest
 //! pauses of their classes: so many sends a second, and the bytes of their feeds. It is known when a viewer comes or
-//! goes, without a measurement, and does not waver. To it is added CPU time that this does not explain: turns beyond that
+//! goes, without a measurement, and does not waver. Ranges and shared bytes come and go with each request, and are counted by
+//! what they were sent. To it is added CPU time that this does not explain: turns beyond that
 //! sixth, and other work (ingest, muxers, joins) where it is more than a trifle.
 //!
 //! The unit is µs of CPU time a second: 1,000,000 is a core.
@@ -79,6 +80,10 @@ pub(super) struct Measured {
     thread_micros: u64,
     /// CPU time a second that the demand does not explain.
     unexplained: u64,
+    /// What answers have cost since.
+    answers_micros: u64,
+    /// That of a second.
+    answers: u64,
 }
 
 impl Measured {
@@ -88,6 +93,8 @@ impl Measured {
             turns_micros: 0,
             thread_micros: 0,
             unexplained: 0,
+            answers_micros: 0,
+            answers: 0,
         }
     }
 }
@@ -110,7 +117,9 @@ impl<M, K: Kernel> Core<M, K> {
         let per_second = |now: u64, before: u64| now.saturating_sub(before) * 1_000_000 / elapsed;
         let turns_rate = per_second(turns, measured.turns_micros);
         let other_rate = per_second(thread, measured.thread_micros).saturating_sub(turns_rate);
-        let beyond = turns_rate.saturating_sub(demand.max(ELASTIC_MICROS)) + other_rate.saturating_sub(TRIFLE_MICROS);
+        let answers = (3 * measured.answers + per_second(measured.answers_micros, 0)) / 4;
+        let explained = (demand + answers).max(ELASTIC_MICROS);
+        let beyond = turns_rate.saturating_sub(explained) + other_rate.saturating_sub(TRIFLE_MICROS);
         // The first measurement has everything since the thread's start in it.
         let smoothed = match measured.thread_micros {
             0 => 0,
@@ -121,14 +130,21 @@ impl<M, K: Kernel> Core<M, K> {
             turns_micros: turns,
             thread_micros: thread,
             unexplained: smoothed,
+            answers_micros: 0,
+            answers,
         };
         self.publish_load();
     }
 
     /// Nothing is watched or made here: there is no load, whatever it was.
     pub fn forget_load(&mut self) {
-        self.fanout.measured.unexplained = 0;
+        (self.fanout.measured.unexplained, self.fanout.measured.answers) = (0, 0);
         self.publish_load();
+    }
+
+    /// One send of a range or of shared bytes.
+    pub(super) fn answer_sent(&mut self, bytes: u32) {
+        self.fanout.measured.answers_micros += SEND_MICROS + u64::from(bytes) / BYTES_PER_MICRO;
     }
 
     /// What `shard` has published last.
@@ -164,7 +180,8 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     fn publish_load(&self) {
-        let load = self.fanout.demand + self.fanout.expected + self.fanout.measured.unexplained;
+        let measured = &self.fanout.measured;
+        let load = self.fanout.demand + self.fanout.expected + measured.answers + measured.unexplained;
         self.mesh.publish_load(self.id, load);
     }
 }

@@ -316,6 +316,7 @@ impl<M, K: Kernel> Core<M, K> {
             return Step::Idle;
         };
         connection.bytes_sent += u64::from(taken);
+        let is_answered = connection.is_answered();
         self.counters.bytes_sent.add(u64::from(taken));
         let asked = match carried {
             InFlight::Nothing => 0,
@@ -331,6 +332,9 @@ impl<M, K: Kernel> Core<M, K> {
                 bytes
             }
         };
+        if is_answered {
+            self.answer_sent(taken);
+        }
         if taken >= asked {
             if self.settle_answer(id) {
                 return Step::Again;
