@@ -17,14 +17,17 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use crate::pool::Pool;
 use crate::pool::log::Span;
+use crate::sys::uring::More;
 pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring, Went};
 use crate::sys::{clock, socket};
 
 /// Bytes on their way to a socket.
 #[derive(Clone, Copy, Debug)]
 pub enum Outgoing<'a> {
-    /// A buffer of the connection; it does not change before the send has completed.
+    /// A buffer of the connection, or that it shares; it does not change before the send has completed.
     Own(&'a [u8]),
+    /// As `Own`; more follows at once, so that a packet need not go out half empty.
+    OwnAndMore(&'a [u8]),
     /// A part of the pool that a claim on its feed pins.
     Span(Span),
 }
@@ -32,7 +35,7 @@ pub enum Outgoing<'a> {
 impl Outgoing<'_> {
     pub fn len(&self) -> usize {
         match self {
-            Outgoing::Own(bytes) => bytes.len(),
+            Outgoing::Own(bytes) | Outgoing::OwnAndMore(bytes) => bytes.len(),
             Outgoing::Span(span) => span.len,
         }
     }
@@ -65,6 +68,8 @@ pub trait Kernel: Sized + 'static {
     fn poll_writable(&mut self, slot: u32, user_data: u64) -> io::Result<()>;
     /// Sends without waiting.
     fn send(&mut self, slot: u32, from: Outgoing<'_>, user_data: u64) -> io::Result<()>;
+    /// Sends both without waiting, `behind` behind `own`, as one send: it completes once, with what was taken of the two.
+    fn send_both(&mut self, slot: u32, own: &[u8], behind: Outgoing<'_>, user_data: u64) -> io::Result<()>;
     /// Whether [`Kernel::send_zero_copy`] works here.
     fn can_send_zero_copy(&self) -> bool;
     /// Sends without waiting, and without copying where that can be; both its completions carry `user_data`.
@@ -120,6 +125,13 @@ impl Buffers for ReceiveBuffers {
     }
 }
 
+fn place_of(from: Outgoing<'_>) -> (u64, usize) {
+    match from {
+        Outgoing::Own(bytes) | Outgoing::OwnAndMore(bytes) => (bytes.as_ptr() as u64, bytes.len()),
+        Outgoing::Span(span) => (span.address, span.len),
+    }
+}
+
 impl Kernel for Uring {
     type Socket = OwnedFd;
     type Buffers = ReceiveBuffers;
@@ -153,11 +165,17 @@ impl Kernel for Uring {
     }
 
     fn send(&mut self, slot: u32, from: Outgoing<'_>, user_data: u64) -> io::Result<()> {
-        let (address, len) = match from {
-            Outgoing::Own(bytes) => (bytes.as_ptr() as u64, bytes.len()),
-            Outgoing::Span(span) => (span.address, span.len),
+        let more = match from {
+            Outgoing::OwnAndMore(_) => More::Follows,
+            Outgoing::Own(_) | Outgoing::Span(_) => More::No,
         };
-        Uring::send(self, slot, address, len as u32, user_data)
+        let (address, len) = place_of(from);
+        Uring::send(self, slot, address, len as u32, more, user_data)
+    }
+
+    fn send_both(&mut self, slot: u32, own: &[u8], behind: Outgoing<'_>, user_data: u64) -> io::Result<()> {
+        let pieces = [Outgoing::Own(own), behind].map(place_of);
+        Uring::send_both(self, slot, pieces, user_data)
     }
 
     fn can_send_zero_copy(&self) -> bool {

@@ -133,6 +133,12 @@ impl Kernel for SimKernel {
         Ok(())
     }
 
+    fn send_both(&mut self, slot: u32, own: &[u8], behind: Outgoing<'_>, user_data: u64) -> io::Result<()> {
+        assert!(!own.is_empty() && !behind.is_empty(), "two pieces are sent");
+        self.net().queue_send_both(self.shard, slot, own, behind, user_data);
+        Ok(())
+    }
+
     fn can_send_zero_copy(&self) -> bool {
         self.net().has_zero_copy
     }

@@ -381,7 +381,7 @@ impl Net {
         let at = delay.max(link.down.back().map_or(0, |last| last.at));
         let in_use = None;
         let what = match from {
-            Outgoing::Own(bytes) => What::Bytes(bytes[..count].to_vec()),
+            Outgoing::Own(bytes) | Outgoing::OwnAndMore(bytes) => What::Bytes(bytes[..count].to_vec()),
             Outgoing::Span(span) if by_reference == ByReference::Yes => What::Pages {
                 file_offset: span.file_offset,
                 len: count,

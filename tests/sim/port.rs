@@ -66,6 +66,12 @@ enum Queued {
         span: Span,
         user_data: u64,
     },
+    SendBoth {
+        slot: u32,
+        own: Vec<u8>,
+        behind: Behind,
+        user_data: u64,
+    },
     SendZeroCopy {
         slot: u32,
         span: Span,
@@ -86,6 +92,13 @@ enum Queued {
         user_data: u64,
         failure: u64,
     },
+}
+
+/// The second piece of a send of two.
+#[derive(Debug)]
+enum Behind {
+    Own(Vec<u8>),
+    Span(Span),
 }
 
 /// What may have come, in an order that the noise chooses.
@@ -171,12 +184,25 @@ impl Net {
 
     pub fn queue_send(&mut self, shard: usize, slot: u32, from: Outgoing<'_>, user_data: u64) {
         self.ports[shard].queue.push(match from {
-            Outgoing::Own(bytes) => Queued::SendOwn {
+            Outgoing::Own(bytes) | Outgoing::OwnAndMore(bytes) => Queued::SendOwn {
                 slot,
                 bytes: bytes.to_vec(),
                 user_data,
             },
             Outgoing::Span(span) => Queued::SendSpan { slot, span, user_data },
+        });
+    }
+
+    pub fn queue_send_both(&mut self, shard: usize, slot: u32, own: &[u8], behind: Outgoing<'_>, user_data: u64) {
+        let behind = match behind {
+            Outgoing::Own(bytes) | Outgoing::OwnAndMore(bytes) => Behind::Own(bytes.to_vec()),
+            Outgoing::Span(span) => Behind::Span(span),
+        };
+        self.ports[shard].queue.push(Queued::SendBoth {
+            slot,
+            own: own.to_vec(),
+            behind,
+            user_data,
         });
     }
 
@@ -228,6 +254,12 @@ impl Net {
             }
             Queued::SendOwn { slot, bytes, user_data } => self.send(shard, slot, Outgoing::Own(&bytes), user_data),
             Queued::SendSpan { slot, span, user_data } => self.send(shard, slot, Outgoing::Span(span), user_data),
+            Queued::SendBoth {
+                slot,
+                own,
+                behind,
+                user_data,
+            } => self.send_both(shard, slot, &own, &behind, user_data),
             Queued::SendZeroCopy { slot, span, user_data } => self.send_zero_copy(shard, slot, span, user_data),
             Queued::Cancel { slot } => {
                 let armed = [port.receives.remove(&slot), port.polls.remove(&slot)];
@@ -263,6 +295,21 @@ impl Net {
         self.ports[shard].spend(7);
         let link = self.ports[shard].slot(slot).expect("a send names a filled slot");
         let result = self.server_send(link, from, ByReference::No);
+        self.complete(shard, user_data, result, Armed::NoMore, None);
+    }
+
+    /// The second piece follows when the first was taken whole.
+    fn send_both(&mut self, shard: usize, slot: u32, own: &[u8], behind: &Behind, user_data: u64) {
+        self.ports[shard].spend(8);
+        let link = self.ports[shard].slot(slot).expect("a send names a filled slot");
+        let mut result = self.server_send(link, Outgoing::Own(own), ByReference::No);
+        if result == own.len() as i32 {
+            let from = match behind {
+                Behind::Own(bytes) => Outgoing::Own(bytes),
+                Behind::Span(span) => Outgoing::Span(*span),
+            };
+            result += self.server_send(link, from, ByReference::No).max(0);
+        }
         self.complete(shard, user_data, result, Armed::NoMore, None);
     }
 

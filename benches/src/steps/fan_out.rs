@@ -222,6 +222,12 @@ impl Kernel for Taker {
         self.queued.push(taken);
         Ok(())
     }
+    fn send_both(&mut self, _: u32, own: &[u8], behind: Outgoing<'_>, user_data: u64) -> io::Result<()> {
+        let taken = own.len() + behind.len();
+        let taken = Completion::of(user_data, taken as i32, Armed::NoMore, None);
+        self.queued.push(taken);
+        Ok(())
+    }
     fn can_send_zero_copy(&self) -> bool {
         false
     }

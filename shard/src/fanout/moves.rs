@@ -136,11 +136,17 @@ impl<M, K: Kernel> Core<M, K> {
     /// Where a viewer that leaves this shard stands.
     pub(crate) fn standing(&self, id: ConnId) -> Option<Standing> {
         let feed = self.cursor_feed(id)?;
-        let cursor = self.connections.get(id)?.cursor.as_ref()?;
+        let connection = self.connections.get(id)?;
+        let cursor = connection.cursor.as_ref()?;
+        // What was queued behind session bytes has not begun, and these go first there too.
+        let end = match connection.own.ahead {
+            0 => cursor.end,
+            _ => cursor.position,
+        };
         Some(Standing {
             feed,
             position: cursor.position,
-            end: cursor.end,
+            end,
         })
     }
 }

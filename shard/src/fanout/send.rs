@@ -184,9 +184,13 @@ impl<M, K: Kernel> Core<M, K> {
         }
         let bytes = (cursor.end - cursor.position) as usize;
         if bytes == 0 {
+            connection.own.ahead = 0;
             return true;
         }
-        debug_assert_eq!(connection.own.rest, 0, "a rest is sent before another record begins");
+        debug_assert!(
+            connection.own.rest <= connection.own.sent,
+            "a rest is sent before another record begins"
+        );
         let mut rest = std::mem::take(&mut self.fanout.scratch);
         rest.clear();
         rest.resize(bytes, 0);
@@ -196,8 +200,8 @@ impl<M, K: Kernel> Core<M, K> {
             rest.extend_from_slice(connection.own.unsent());
             std::mem::swap(&mut connection.own.bytes, &mut rest);
             connection.own.sent = 0;
-            connection.own.rest = bytes;
-            self.fanout.rest_bytes += bytes;
+            let sent = std::mem::replace(&mut connection.own.rest, bytes);
+            self.fanout.rest_bytes = self.fanout.rest_bytes + bytes - sent;
             self.fanout.scratch = rest;
             return true;
         }
@@ -208,15 +212,78 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     pub(super) fn queue_own(&mut self, id: ConnId) -> Step {
+        let behind = self.behind_own(id);
         let Some(connection) = self.connections.get_mut(id) else {
             return Step::Idle;
         };
         let first = connection.own.first();
         let own = first.len() as u32;
         let user_data = Operation::Send.of_connection(id);
-        let queued = self.kernel.send(id.index, Outgoing::Own(first), user_data);
-        connection.in_flight = InFlight::Plain { own, body: 0 };
+        let (body, queued) = match (behind, &connection.shared) {
+            (Behind::Span(span), _) => {
+                let queued = self.kernel.send_both(id.index, first, Outgoing::Span(span), user_data);
+                (span.len, queued)
+            }
+            (Behind::Shared(bytes), Some(shared)) => {
+                let body = Outgoing::Own(&shared.unsent()[..bytes]);
+                (bytes, self.kernel.send_both(id.index, first, body, user_data))
+            }
+            (Behind::More, _) => {
+                let queued = self.kernel.send(id.index, Outgoing::OwnAndMore(first), user_data);
+                (0, queued)
+            }
+            _ => (0, self.kernel.send(id.index, Outgoing::Own(first), user_data)),
+        };
+        self.fanout.slice_bytes += body;
+        let body = body as u32;
+        connection.in_flight = InFlight::Plain { own, body };
         self.queued(id, queued)
+    }
+
+    /// What goes out with session bytes that are next: the range behind them is fixed, and what the session adds comes behind
+    /// that.
+    fn behind_own(&mut self, id: ConnId) -> Behind {
+        let Some(connection) = self.connections.get(id) else {
+            return Behind::Nothing;
+        };
+        if let Some(shared) = &connection.shared {
+            return match shared.unsent().len().min(limits::RANGE_BYTES as usize) {
+                0 => Behind::Nothing,
+                bytes => Behind::Shared(bytes),
+            };
+        }
+        let Some(cursor) = &connection.cursor else {
+            return Behind::Nothing;
+        };
+        if cursor.is_on_boundary() {
+            let next = match cursor.limit {
+                Some(_) => self.extend_limited(id),
+                None => self.extend_range(id),
+            };
+            if next != Piece::Range {
+                return Behind::Nothing;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Behind::Nothing;
+        };
+        let Some(cursor) = connection.cursor.as_mut() else {
+            return Behind::Nothing;
+        };
+        let Some(local) = self.fanout.local(cursor.feed) else {
+            return Behind::Nothing;
+        };
+        if cursor.limit.is_none() && cursor.position < local.feed.tail() {
+            // It was queued behind bytes that its socket did not take, and nothing of it has begun.
+            (cursor.end, connection.own.ahead) = (cursor.position, 0);
+            return Behind::Nothing;
+        }
+        connection.own.ahead = connection.own.first().len();
+        let span = local.feed.span(self.id.index(), cursor.position, cursor.end);
+        match span.len < limits::SENDFILE_BYTES && !self.goes_zero_copy(id, span.len) {
+            true => Behind::Span(span),
+            false => Behind::More,
+        }
     }
 
     pub(super) fn queue_range(&mut self, id: ConnId) -> Step {
@@ -482,6 +549,16 @@ pub(super) enum Piece {
     Range,
     Shared,
     Nothing,
+}
+
+/// See [`Core::behind_own`].
+enum Behind {
+    Nothing,
+    /// In the same send.
+    Span(Span),
+    Shared(usize),
+    /// In the next one.
+    More,
 }
 
 /// The end of a range that begins at `position` and is about [`limits::RANGE_BYTES`] long: the last boundary within, or

@@ -105,6 +105,9 @@ pub struct Uring {
     eventfd: OwnedFd,
     /// Read by the kernel during `submit` only.
     deadline: Box<Timespec>,
+    /// As many as the queue has entries, used in turn: one that is used again was issued.
+    messages: Box<[Message]>,
+    message_next: usize,
     /// Base of the kernel's clock, CLOCK_MONOTONIC, at our microsecond 0.
     clock_base_nanos: u64,
     /// Registered only to be counted: see [`Uring::keep_locked`].
@@ -136,10 +139,13 @@ impl Uring {
         ring.submitter().register_files_sparse(files)?;
         require_operations(&ring)?;
         let buffers = ReceiveBuffers::register(&ring)?;
+        let messages = (0..ring.params().sq_entries()).map(|_| Message::default()).collect();
         let mut uring = Uring {
             ring,
             eventfd,
             deadline: Box::new(Timespec::new()),
+            messages,
+            message_next: 0,
             clock_base_nanos: kernel_clock_nanos().saturating_sub(super::clock::monotonic_micros() * 1000),
             kept: None,
             sends_zero_copy: false,
@@ -239,9 +245,26 @@ impl Uring {
 
     /// Sends `bytes` bytes at `address` without waiting; completes within the next [`Uring::submit`]. The memory is
     /// only read; what it holds must be right until then (a pinned feed span, or a buffer of the connection).
-    pub fn send(&mut self, slot: u32, address: u64, bytes: u32, user_data: u64) -> io::Result<()> {
+    pub fn send(&mut self, slot: u32, address: u64, bytes: u32, more: More, user_data: u64) -> io::Result<()> {
+        let more = match more {
+            More::No => 0,
+            More::Follows => libc::MSG_MORE,
+        };
         let entry = opcode::Send::new(Fixed(slot), address as *const u8, bytes)
-            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | more)
+            .build()
+            .user_data(user_data);
+        self.push(&entry)
+    }
+
+    /// As [`Uring::send`], of two pieces (address and bytes), one behind the other.
+    pub fn send_both(&mut self, slot: u32, pieces: [(u64, usize); 2], user_data: u64) -> io::Result<()> {
+        self.make_room()?;
+        let at = self.message_next;
+        self.message_next = (at + 1) % self.messages.len();
+        let message = self.messages[at].of(pieces);
+        let entry = opcode::SendMsg::new(Fixed(slot), message)
+            .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
             .build()
             .user_data(user_data);
         self.push(&entry)
@@ -352,14 +375,57 @@ impl Uring {
         }
     }
 
-    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+    /// A place in the queue. While it is full, none of `messages` can be used again.
+    fn make_room(&mut self) -> io::Result<()> {
         if self.ring.submission().is_full() {
             self.submit()?;
         }
+        match self.ring.submission().is_full() {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        self.make_room()?;
         // SAFETY: what an entry points to outlives its issue, as each function above states: sends complete within
         // `submit` (what zero-copy ones hold beyond it are pages, kept by the kernel), `deadline` is a field that changes
-        // only behind a submit, received memory is registered for life.
+        // only behind a submit, one of `messages` changes only when as many entries as the queue has were pushed behind it,
+        // received memory is registered for life.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
+    }
+}
+
+/// Two pieces of one send; the kernel reads it within the submit that issues it.
+struct Message {
+    pieces: [libc::iovec; 2],
+    header: libc::msghdr,
+}
+
+impl Default for Message {
+    fn default() -> Message {
+        let nothing = libc::iovec {
+            iov_base: std::ptr::null_mut(),
+            iov_len: 0,
+        };
+        Message {
+            pieces: [nothing; 2],
+            // SAFETY: a msghdr of zeros names no peer, no pieces and no ancillary bytes.
+            header: unsafe { std::mem::zeroed() },
+        }
+    }
+}
+
+impl Message {
+    /// Of these pieces. It points into itself, and must not move before it is issued.
+    fn of(&mut self, pieces: [(u64, usize); 2]) -> *const libc::msghdr {
+        self.pieces = pieces.map(|(address, bytes)| libc::iovec {
+            iov_base: address as *mut libc::c_void,
+            iov_len: bytes,
+        });
+        self.header.msg_iov = self.pieces.as_mut_ptr();
+        self.header.msg_iovlen = self.pieces.len() as _;
+        &raw const self.header
     }
 }
 
@@ -410,6 +476,7 @@ fn require_operations(ring: &IoUring) -> io::Result<()> {
         opcode::AcceptMulti::CODE,
         opcode::RecvMulti::CODE,
         opcode::Send::CODE,
+        opcode::SendMsg::CODE,
         opcode::PollAdd::CODE,
         opcode::Timeout::CODE,
         opcode::AsyncCancel2::CODE,
@@ -420,6 +487,13 @@ fn require_operations(ring: &IoUring) -> io::Result<()> {
         // The same word as for a set-up flag that the kernel does not know.
         false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
     }
+}
+
+/// Whether another send of the connection follows at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    No,
+    Follows,
 }
 
 /// See [`Uring::set_signalling`].

@@ -11,9 +11,9 @@ use penstock_shard::core::{Core, End};
 use penstock_shard::fanout::{Class, Limit};
 use penstock_shard::feed::{ENDS_OBJECT, Feed, Record, Writer};
 
-use crate::slow::connected_pair;
+use crate::slow::{connected_pair, narrow_viewer};
 use crate::viewers::KEEPS_ALL;
-use crate::wire::{Noise, Pieces, XorKey, wraps};
+use crate::wire::{Noise, Pieces, XorKey, append, wraps};
 use crate::world::{Fact, Run, World};
 
 /// The byte of every test's feed at a position.
@@ -457,4 +457,60 @@ fn shared_bytes_move_with_their_connection_and_a_range_does_not() {
         assert_eq!(feed.released(0), u64::MAX);
         world.run(1, |_, core| core.check_invariants());
     }
+}
+
+/// What stands behind a head goes out with it: one send a request, as long as what follows is no more than one.
+#[test]
+fn a_head_and_what_it_announces_are_one_send() {
+    const HEAD: &[u8] = &[b'h'; 300];
+    let (world, _) = answering(1, KEEPS_ALL, Class::Buffered);
+    world.write(|writer| (0..80).for_each(|_| grow(writer, 4096, ENDS_OBJECT)));
+    let mut peer = Peer::narrow(&world, 0, 1024 * 1024, None);
+    let counters = world.counters[0].clone();
+    let sends = || (counters.sends.value(), counters.sendfiles.value());
+    let long = 100_000;
+    let limits = [
+        (0, Limit::EndOfObject, 4096, (1, 0)),
+        (4096, Limit::At(8000), 8000, (1, 0)),
+        // A block ends in it.
+        (250_000, Limit::At(270_000), 270_000, (2, 0)),
+        // The head waits for what goes by reference.
+        (5, Limit::At(5 + long), 5 + long, (1, 1)),
+        // Nothing stands behind it.
+        (77, Limit::At(77), 77, (1, 0)),
+    ];
+    for (start, limit, end, wanted) in limits {
+        let before = sends();
+        peer.ask(&world, HEAD, start, limit);
+        peer.expect(HEAD);
+        peer.expect(&bytes_at(start..end));
+        peer.await_reached(&world);
+        let after = sends();
+        assert_eq!((after.0 - before.0, after.1 - before.1), wanted, "from {start}");
+    }
+    for bytes in [0, 1, 4096, 200_000] {
+        let before = sends();
+        peer.on(&world, move |core, conn| {
+            core.send(conn, HEAD);
+            core.send_shared(conn, bytes_at(0..bytes).into());
+        });
+        peer.expect(HEAD);
+        peer.expect(&bytes_at(0..bytes));
+        peer.await_reached(&world);
+        assert_eq!(sends().0 - before.0, 1, "of {bytes} shared bytes");
+    }
+    let own = counters.bytes_sent_own.value();
+    assert_eq!(own, 9 * HEAD.len() as u64, "and counted apart");
+}
+
+/// The same for who watches without end: its join header and the first records.
+#[test]
+fn a_join_header_goes_out_with_the_first_records() {
+    let world = World::new(1);
+    world.feed(KEEPS_ALL, Class::Buffered);
+    world.write(|writer| (0..3).for_each(|number| append(writer, number, 4000, 10)));
+    let (conn, mut client) = narrow_viewer(&world, 1024 * 1024, None);
+    client.read_until(|seen| seen.last == Some(2));
+    world.await_on(0, move |_, core| core.bytes_sent(conn) > 12_000);
+    assert_eq!(world.counters[0].sends.value(), 1);
 }
