@@ -13,6 +13,7 @@ pub mod clips;
 pub mod compare;
 pub mod confine;
 pub mod crowd;
+pub mod demuxed;
 pub mod fetch;
 pub mod flv;
 pub mod follow;

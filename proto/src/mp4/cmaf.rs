@@ -200,7 +200,8 @@ fn early(lane: &Lane) -> i64 {
 }
 
 fn decode_earlier(sample: &mut Sample, early: i64) {
-    let decoded = |dts: i64| dts.saturating_sub(early).max(0);
+    // Near zero there is no room to be earlier: decode times are as good as zero there, and rise all the same.
+    let decoded = |dts: i64| dts.saturating_sub(early).max(dts / SQUEEZE).max(0);
     let shown = sample.dts.saturating_add(i64::from(sample.offset));
     let end = decoded(sample.end());
     sample.dts = decoded(sample.dts);
@@ -227,6 +228,10 @@ fn write_styp(out: &mut Vec<u8>) {
         out.extend_from_slice(b"msdhiso6");
     });
 }
+
+/// What is left of times that have no room to be earlier: 320 ms become little more than one, pictures at 60 a second stay 5
+/// ticks apart.
+const SQUEEZE: i64 = 256;
 
 /// What `ftyp` says, the major brand first: `cmfc` for CMAF (23000-19, 7.2), `dash` for segments without an index.
 const BRANDS: [&[u8; 4]; 4] = [b"iso6", b"cmfc", b"dash", b"mp41"];

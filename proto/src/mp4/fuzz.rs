@@ -1,6 +1,7 @@
-//! Any bytes as a movie: no panic, and no more memory than their size allows.
+//! Any bytes as a movie or as segments: no panic, and no more memory than their size allows.
 
-use super::read::{read, read_whole_chunks};
+use super::read::{check_fragments, check_segments, read, read_whole_chunks};
+use crate::noise::chosen_by;
 
 /// Any bytes as a movie, by both readers.
 pub fn movie(bytes: &[u8]) {
@@ -20,9 +21,36 @@ pub fn movie(bytes: &[u8]) {
     }
 }
 
+/// Any bytes as an initialization segment with two segments behind it, and as a Smooth fragment.
+pub fn segments(bytes: &[u8]) {
+    let find = |from: usize| {
+        let begins = bytes.get(from..)?.windows(4).position(|kind| kind == b"styp")?;
+        Some((from + begins).saturating_sub(4))
+    };
+    let first = find(0).unwrap_or_else(|| chosen_by(bytes, bytes.len() + 1));
+    let second = find(first + 8).map_or(bytes.len(), |second| second.max(first));
+    let (init, one, two) = (&bytes[..first], &bytes[first..second], &bytes[second..]);
+    if let Ok(read) = check_segments(init, &[one, two]) {
+        let samples = &read.track.samples;
+        assert!(samples.len() <= bytes.len());
+        assert_eq!(
+            read.chunks.iter().sum::<usize>(),
+            samples.chunk_by(|a, b| a.chunk == b.chunk).count()
+        );
+        let goes_on = |two: &[super::ReadSample<'_>]| two[0].dts + u64::from(two[0].duration) == two[1].dts;
+        assert!(samples.windows(2).all(goes_on));
+        // Each is right by itself.
+        assert!(check_segments(init, &[one]).is_ok() && check_segments(init, &[two]).is_ok());
+    }
+    if let Ok(fragments) = check_fragments(&[bytes]) {
+        let sample_bytes = fragments[0].samples.iter().map(|sample| sample.bytes.len());
+        assert!(sample_bytes.sum::<usize>() < bytes.len());
+    }
+}
+
 #[cfg(test)]
 mod runs {
-    use super::super::tests::{aac, codecs, h264, mux, usual};
+    use super::super::tests::{aac, codecs, h264, mux, segments, usual};
     use super::*;
     use crate::damage::{Cost, damaged};
     use crate::media::Mux;
@@ -51,6 +79,34 @@ mod runs {
             b"\xff\xff\xff\xff",
         ];
         damaged("mp4_movie", Cost::Light, &seeds, tokens, super::movie);
+    }
+
+    #[test]
+    fn mp4_segments() {
+        let mut seeds = Vec::new();
+        for (track, _) in codecs() {
+            let frames: Vec<_> = usual(0)
+                .into_iter()
+                .filter(|made| made.track == track.id)
+                .take(9)
+                .collect();
+            let plans = segments::plans(&frames, 1, |at, _| at == 5);
+            let made = segments::made(&track, 9000, &plans);
+            let made = made.iter().flat_map(|cut| cut.bytes.iter().copied());
+            seeds.push(segments::init(&track).into_iter().chain(made).collect());
+            seeds.push(segments::fragment(&track, &plans[0]));
+        }
+        let tokens: &[&[u8]] = &[
+            b"styp",
+            b"moof",
+            b"trun",
+            b"uuid",
+            b"mdat",
+            b"\0\0\0\x08",
+            b"\0\0\0\x01",
+            b"\xff\xff\xff\xff",
+        ];
+        damaged("mp4_segments", Cost::Light, &seeds, tokens, super::segments);
     }
 
     #[test]

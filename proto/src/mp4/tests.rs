@@ -1,4 +1,4 @@
-mod segments;
+pub mod segments;
 
 use mp4_atom::{Any, DecodeMaybe};
 use proptest::prelude::*;
