@@ -604,6 +604,38 @@ fn an_idle_feed_costs_what_its_limits_say() {
 }
 
 #[test]
+fn an_object_ends_with_its_last_record_and_is_looked_for_no_further_than_asked() {
+    let pool = Pool::create(4 * MIB).unwrap();
+    let mut writer = Writer::create(&pool, CONFIG).unwrap();
+    let feed = Arc::clone(writer.feed());
+    assert_eq!(feed.object_end(0, u64::MAX), ObjectEnd::NotBefore(0));
+    for number in 0..30_u32 {
+        let record = Record {
+            bytes: &[&[7; 10]],
+            join: None,
+            dts_micros: i64::from(number),
+            // Other bits are no ends.
+            flags: if number % 7 == 6 { 1 } else { !1 },
+        };
+        writer.append(&[record]).unwrap();
+    }
+    for (position, until) in (0..=300).flat_map(|at| [0, 1, 35, 70, 71, 199, 300, u64::MAX].map(|until| (at, until))) {
+        let looked_at: Vec<u64> = (position / 10..30)
+            .filter(|record| position < until && (*record == position / 10 || record * 10 < until))
+            .collect();
+        let wanted = match looked_at.iter().find(|record| *record % 7 == 6) {
+            Some(record) => ObjectEnd::At((record + 1) * 10),
+            None => ObjectEnd::NotBefore(looked_at.last().map_or(position, |record| (record + 1) * 10)),
+        };
+        assert_eq!(
+            feed.object_end(position, until),
+            wanted,
+            "from {position} until {until}"
+        );
+    }
+}
+
+#[test]
 #[should_panic(expected = "has released")]
 fn a_span_without_a_claim_is_a_mistake() {
     let pool = Pool::create(4 * MIB).unwrap();

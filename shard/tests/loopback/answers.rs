@@ -40,9 +40,12 @@ pub fn grow(writer: &mut Writer, bytes: u64, flags: u32) {
 
 /// A world whose connections are answered by the test, and not by its stage.
 pub fn answering(shards: usize, config: penstock_shard::feed::Config, class: Class) -> (World, Arc<Feed>) {
-    let world = World::new(shards);
+    answering_by(World::new(shards), config, class)
+}
+
+pub fn answering_by(world: World, config: penstock_shard::feed::Config, class: Class) -> (World, Arc<Feed>) {
     let feed = world.feed(config, class);
-    for shard in 0..shards {
+    for shard in 0..world.addresses.len() {
         world.run(shard, |stage, _| (stage.joins, stage.finishes) = (false, false));
     }
     (world, feed)

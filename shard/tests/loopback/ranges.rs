@@ -1,12 +1,12 @@
 //! What ranges cost their feed: turns, claims, evictions.
 
 use penstock_shard::core::End;
-use penstock_shard::fanout::{Class, Limit, Pause, Pauses};
+use penstock_shard::fanout::{Class, Limit, Pause, Pauses, ZeroCopy};
 use penstock_shard::feed::{Config, ENDS_OBJECT};
 use penstock_shard::pool::BLOCK_BYTES;
 use penstock_shard::shard::Sends;
 
-use crate::answers::{Peer, answering, bytes_at, grow};
+use crate::answers::{Peer, answering, answering_by, bytes_at, grow};
 use crate::viewers::KEEPS_ALL;
 use crate::wire::wraps;
 use crate::world::{Fact, World};
@@ -209,4 +209,63 @@ fn those_who_wait_are_sent_what_comes_in_the_next_pass() {
     let turns = counters.turns_waiting.value() - before.0;
     assert_eq!((turns, counters.turn_sends_waiting.value() - before.1), (1, 100));
     assert_eq!(counters.pause_micros_waiting.value(), 0);
+}
+
+/// Ranges by zero-copy sends: what their peers have not taken outlives the range, its claim and the block.
+#[test]
+fn a_range_that_goes_by_reference_is_its_bytes() {
+    let sends = Sends {
+        zero_copy: ZeroCopy::On,
+        ..Sends::default()
+    };
+    let world = World::made(1, 16, 32 * MIB, sends);
+    let (world, feed) = answering_by(world, window(16 * MIB), Class::Buffered);
+    let mut peer = Peer::narrow(&world, 0, 256 * 1024, None);
+    for round in 0..20 {
+        world.write(|writer| (0..6).for_each(|_| grow(writer, 50_000, 0)));
+        let (start, end) = (feed.head() - 290_000, feed.head() - round * 10_000);
+        peer.ask(&world, b"head", start, Limit::At(end));
+        if round % 2 == 0 {
+            peer.await_reached(&world);
+            advance(&world, 20);
+        }
+        peer.expect(b"head");
+        peer.expect(&bytes_at(start..end));
+        if round % 2 == 1 {
+            peer.await_reached(&world);
+        }
+        peer.expect_quiet(&world);
+    }
+    assert!(world.counters[0].sends_zero_copy.value() > 20);
+}
+
+/// Placement knows what a core does for those who fetch piece by piece, though none of them watches a feed.
+#[test]
+fn what_is_fetched_is_a_part_of_the_load() {
+    for fetched in [0, 400] {
+        let (world, _) = answering(1, KEEPS_ALL, Class::Buffered);
+        world.write(|writer| grow(writer, 4000, ENDS_OBJECT));
+        let mut peer = Peer::narrow(&world, 0, 64 * 1024, None);
+        for number in 0..fetched {
+            match number % 2 {
+                0 => peer.ask(&world, b"", 0, Limit::EndOfObject),
+                _ => peer.on(&world, |core, conn| core.send_shared(conn, bytes_at(0..4000).into())),
+            }
+            peer.expect(&bytes_at(0..4000));
+            peer.await_reached(&world);
+        }
+        // The first measurement has the thread's start in it, and says nothing of other work.
+        world.run(0, |_, core| core.set_timer(core.now() + 300_000, 0));
+        world.await_fact(0, |fact| matches!(fact, Fact::Timer(0)).then_some(()));
+        let load = world.run(0, |_, core| {
+            core.measure_load();
+            core.load(core.id())
+        });
+        assert_eq!(load > 0, fetched > 0, "{load} µs a second for {fetched} answers");
+        let none = world.run(0, |_, core| {
+            core.forget_load();
+            core.load(core.id())
+        });
+        assert_eq!(none, 0);
+    }
 }
