@@ -4,10 +4,11 @@
 //! players make one of the manifest, and count in its timescale, which is [`TIMESCALE`] here as in MistServer's.
 //!
 //! - **A fragment begins when its first picture is shown.** That is its time in manifest and URL, and players take it as the
-//!   decode time of its first sample (ExoPlayer, dash.js, GStreamer; there is no `tfdt`). So offsets are told relative to the first
-//!   sample's: pictures stay with their sound. Those of B-frames are then negative, in a `trun` of version 1; players read
-//!   the field signed in every version.
-//! - Decode times are rounded down to ms each, so durations add up and nothing drifts.
+//!   decode time of its first sample (ExoPlayer, dash.js, GStreamer; there is no `tfdt`). So the first sample's offset is zero, and
+//!   those behind it are decoded as much earlier than at their distance as B-frames need to have none below zero; the last
+//!   one lasts as much longer. With offsets as they were, pictures were 80 ms behind their sound in GStreamer; with
+//!   negative ones, 40.
+//! - Times are rounded down to ms each, so durations add up and nothing drifts.
 //! - **`tfrf` tells what [`SegmentMux::following`] was told**, which is part of what the fragment is made of. When nothing was
 //!   told, nothing is guessed: a player asks for exactly that time, and one that is wrong by a ms is not there. The box is
 //!   there all the same.
@@ -51,11 +52,8 @@ impl Smooth {
             duration: last.end().saturating_sub(first.dts),
             independent: first.key,
         };
-        let scale = Scale::of(&first, lane.timescale());
-        let duration = lane.samples_mut()[..count].iter_mut().fold(0, |sum, sample| {
-            scale.apply(sample);
-            sum + u64::from(sample.duration)
-        });
+        let scale = Scale::of(&lane.samples()[..count], lane.timescale());
+        let duration = scale.apply(&mut lane.samples_mut()[..count]);
         let times = SmoothTimes {
             time: scale.time as u64,
             duration,
@@ -123,25 +121,62 @@ struct Scale {
     time: i64,
     /// When it is decoded, on the stream's clock.
     decoded: i64,
+    /// By what the others are decoded earlier than at their distance from it.
+    early: i64,
 }
 
 impl Scale {
-    fn of(first: &Sample, timescale: u32) -> Self {
-        let shown = first.dts.saturating_add(i64::from(first.offset));
-        Scale {
+    /// For samples of which there is one.
+    fn of(samples: &[Sample], timescale: u32) -> Self {
+        let millis = |ticks| rescale(ticks, timescale, TIMESCALE);
+        let mut scale = Scale {
             timescale,
-            time: rescale(shown, timescale, TIMESCALE).max(0),
-            decoded: rescale(first.dts, timescale, TIMESCALE),
-        }
+            time: millis(shown(&samples[0])).max(0),
+            decoded: millis(samples[0].dts),
+            early: 0,
+        };
+        let needed = samples.iter().map(|sample| {
+            scale
+                .distance(sample.dts)
+                .saturating_add(scale.time)
+                .saturating_sub(millis(shown(sample)))
+        });
+        scale.early = needed.max().unwrap_or(0).max(0);
+        scale
     }
 
-    fn apply(&self, sample: &mut Sample) {
-        let millis = |ticks| rescale(ticks, self.timescale, TIMESCALE);
-        let shown = millis(sample.dts.saturating_add(i64::from(sample.offset)));
-        let end = millis(sample.end());
-        let dts = millis(sample.dts);
-        sample.duration = u32::try_from(end.saturating_sub(dts)).unwrap_or(u32::MAX);
-        sample.dts = dts.saturating_sub(self.decoded).saturating_add(self.time);
-        sample.offset = clamp(shown.saturating_sub(sample.dts));
+    /// Of what is decoded at `dts` from the first sample, ms.
+    fn distance(&self, dts: i64) -> i64 {
+        rescale(dts, self.timescale, TIMESCALE).saturating_sub(self.decoded)
     }
+
+    /// Ms from `time` until the sample at `index` is decoded. What would be before the first sample is a ms apart.
+    fn decoded(&self, index: usize, dts: i64) -> i64 {
+        let distance = self.distance(dts);
+        distance.saturating_sub(self.early).max(distance.min(index as i64))
+    }
+
+    /// Gives the sum of their durations.
+    fn apply(&self, samples: &mut [Sample]) -> u64 {
+        let end = samples.last().map_or(0, |last| self.distance(last.end()));
+        let mut sum = 0;
+        for index in 0..samples.len() {
+            let next = samples
+                .get(index + 1)
+                .map_or(end, |next| self.decoded(index + 1, next.dts));
+            let sample = &mut samples[index];
+            let decoded = self.decoded(index, sample.dts);
+            let shown = rescale(shown(sample), self.timescale, TIMESCALE);
+            sample.dts = decoded.saturating_add(self.time);
+            sample.offset = clamp(shown.saturating_sub(sample.dts));
+            sample.duration = u32::try_from(next.saturating_sub(decoded)).unwrap_or(u32::MAX);
+            sum += u64::from(sample.duration);
+        }
+        sum
+    }
+}
+
+/// Ticks.
+fn shown(sample: &Sample) -> i64 {
+    sample.dts.saturating_add(i64::from(sample.offset))
 }
