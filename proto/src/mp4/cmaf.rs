@@ -18,7 +18,7 @@
 
 use super::{
     entry,
-    lane::Lane,
+    lane::{Lane, carries, clamp, of_segment},
     limits,
     mux::EMPTY_RUN,
     wire::{MovieTrack, Sample, boxed, put32, write_chunk, write_movie},
@@ -113,7 +113,7 @@ impl SegmentMux for Cmaf {
 
     fn begin(&mut self, number: u64, tracks: &[Track], _out: &mut Pieces) {
         *self = Cmaf {
-            lane: begin(self.lane.take(), tracks),
+            lane: of_segment(self.lane.take(), tracks),
             number,
             ..Cmaf::new(self.part_ticks)
         };
@@ -121,7 +121,9 @@ impl SegmentMux for Cmaf {
 
     /// Frames without bytes and of other tracks are left out.
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Pieces) {
-        let Some(dts) = take(&mut self.lane, frame) else { return };
+        let Some(dts) = self.lane.as_mut().and_then(|lane| lane.close_for(frame)) else {
+            return;
+        };
         self.cut(out);
         if let Some(lane) = &mut self.lane {
             lane.append(dts, frame);
@@ -129,7 +131,9 @@ impl SegmentMux for Cmaf {
     }
 
     fn end(&mut self, until: Option<i64>, out: &mut Pieces) {
-        close(&mut self.lane, until);
+        if let Some(lane) = &mut self.lane {
+            lane.close_until(until);
+        }
         self.cut(out);
         let count = self.lane.as_ref().map_or(0, |lane| lane.samples().len());
         if count > 0 {
@@ -155,38 +159,6 @@ impl SegmentMux for Cmaf {
     }
 }
 
-pub fn carries(track: &Track) -> bool {
-    Lane::new(track).is_some()
-}
-
-/// The lane of the one track that a segment is of.
-pub fn begin(before: Option<Lane>, tracks: &[Track]) -> Option<Lane> {
-    let track = tracks.iter().find(|track| carries(track))?;
-    Lane::renewed(before, track)
-}
-
-/// Completes the frame before `frame`, and tells when that is decoded. Nothing when it is not of this segment.
-pub fn take(lane: &mut Option<Lane>, frame: &Frame<'_>) -> Option<i64> {
-    assert!(frame.data.len() <= limits::FRAME_BYTES_MAX, "the ring bounds frames");
-    let lane = lane
-        .as_mut()
-        .filter(|lane| lane.is_of(frame) && !frame.data.is_empty())?;
-    let newest = lane.samples().last().map_or(i64::MIN, |sample| sample.dts);
-    debug_assert!(frame.dts >= newest, "decode time does not fall within a track");
-    let dts = frame.dts.max(newest);
-    lane.close_at(dts);
-    Some(dts)
-}
-
-/// Completes the last frame of a segment.
-pub fn close(lane: &mut Option<Lane>, until: Option<i64>) {
-    match (lane, until) {
-        (Some(lane), Some(until)) => lane.close_at(until),
-        (Some(lane), None) => lane.close(),
-        (None, _) => {}
-    }
-}
-
 /// Ticks by which the pictures must be decoded earlier for none of these to be shown before it is decoded.
 fn early(lane: &Lane) -> i64 {
     if lane.kind() == Kind::Audio {
@@ -207,11 +179,6 @@ fn decode_earlier(sample: &mut Sample, early: i64) {
     sample.dts = decoded(sample.dts);
     sample.duration = u32::try_from(end.saturating_sub(sample.dts)).unwrap_or(u32::MAX);
     sample.offset = clamp(shown.saturating_sub(sample.dts));
-}
-
-/// As an `i32`, or the nearest.
-pub fn clamp(ticks: i64) -> i32 {
-    ticks.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
 /// Grows from part to part and from segment to segment, and wraps. The first of all is 1.

@@ -142,6 +142,27 @@ impl Lane {
         }
     }
 
+    /// Completes the last frame of a segment, which ends at `until` if that is known.
+    pub fn close_until(&mut self, until: Option<i64>) {
+        match until {
+            Some(until) => self.close_at(until),
+            None => self.close(),
+        }
+    }
+
+    /// Completes the frame before `frame`, and tells when that decodes. Nothing when it has no place in a segment of this track.
+    pub fn close_for(&mut self, frame: &Frame<'_>) -> Option<i64> {
+        assert!(frame.data.len() <= limits::FRAME_BYTES_MAX, "the ring bounds frames");
+        if !self.is_of(frame) || frame.data.is_empty() {
+            return None;
+        }
+        let newest = self.samples.last().map_or(i64::MIN, |sample| sample.dts);
+        debug_assert!(frame.dts >= newest, "decode time does not fall within a track");
+        let dts = frame.dts.max(newest);
+        self.close_at(dts);
+        Some(dts)
+    }
+
     /// Appends a frame that decodes at `dts`; the one before is complete.
     pub fn append(&mut self, dts: i64, frame: &Frame<'_>) {
         debug_assert!(!self.open);
@@ -244,6 +265,21 @@ impl Lane {
             self.entry = entry;
         }
     }
+}
+
+pub fn carries(track: &Track) -> bool {
+    Lane::new(track).is_some()
+}
+
+/// The lane of the one track that a segment is of.
+pub fn of_segment(before: Option<Lane>, tracks: &[Track]) -> Option<Lane> {
+    let track = tracks.iter().find(|track| carries(track))?;
+    Lane::renewed(before, track)
+}
+
+/// As an `i32`, or the nearest.
+pub fn clamp(ticks: i64) -> i32 {
+    ticks.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
 }
 
 /// Frame rates are hints and change without a new `moov`; so does size where zero means unknown.

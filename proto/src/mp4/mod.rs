@@ -1,8 +1,10 @@
 //! Progressive live MP4 (`http://host/NAME.mp4`): fragmented ISO base media, muxed once per stream and shared by all viewers.
+//! And of the same boxes what is fetched piece by piece, each with a front page of its own: CMAF segments ([`Cmaf`]: HLS, DASH)
+//! and Smooth Streaming's fragments ([`Smooth`]). What follows is of the progressive form.
 //!
 //! Specification: ISO/IEC 14496-12 (8.2 movie, 8.6.6 edit list, 8.8 fragments), 14496-14 (esds), 14496-15 (avc1, hvc1), and
 //! the codec bindings for AV1, VP9, Opus, FLAC and ETSI TS 102 366 annex F (AC-3, E-AC-3). Not a file reader: [`read()`] knows only
-//! what [`Muxer`] writes, and is strict about it. No `sidx`, `mfra` or `emsg`; no encryption.
+//! what [`Muxer`] writes, [`check_segments`] what [`Cmaf`] does, and both are strict about it. No `sidx`, `mfra` or `emsg`; no encryption.
 //!
 //! Shape of what a viewer gets: `ftyp moov` (its join header) and then chunks, `moof mdat` each, from a join record on.
 //!

@@ -4,7 +4,7 @@
 //! *follows*.
 
 use super::{
-    lane::Lane,
+    lane::{Lane, carries},
     limits,
     wire::{MovieTrack, Run, write_chunk, write_movie},
 };
@@ -272,7 +272,7 @@ impl Muxer {
 
 impl Mux for Muxer {
     fn carries(&self, track: &Track) -> bool {
-        Lane::new(track).is_some()
+        carries(track)
     }
 
     fn start(&mut self, tracks: &[Track]) {

@@ -14,8 +14,7 @@
 //!   there all the same.
 
 use super::{
-    cmaf::{begin, carries, clamp, close, take},
-    lane::Lane,
+    lane::{Lane, carries, clamp, of_segment},
     limits,
     wire::{Sample, SmoothTimes, write_smooth},
 };
@@ -72,14 +71,16 @@ impl SegmentMux for Smooth {
     }
 
     fn begin(&mut self, number: u64, tracks: &[Track], _out: &mut Pieces) {
-        self.lane = begin(self.lane.take(), tracks);
+        self.lane = of_segment(self.lane.take(), tracks);
         self.number = number;
         self.following.clear();
     }
 
     /// Frames without bytes and of other tracks are left out. A segment beyond what a chunk may hold goes on in another.
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Pieces) {
-        let Some(dts) = take(&mut self.lane, frame) else { return };
+        let Some(dts) = self.lane.as_mut().and_then(|lane| lane.close_for(frame)) else {
+            return;
+        };
         if self.lane.as_ref().is_some_and(is_full) {
             self.push(out);
         }
@@ -100,7 +101,9 @@ impl SegmentMux for Smooth {
     }
 
     fn end(&mut self, until: Option<i64>, out: &mut Pieces) {
-        close(&mut self.lane, until);
+        if let Some(lane) = &mut self.lane {
+            lane.close_until(until);
+        }
         self.push(out);
     }
 
