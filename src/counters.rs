@@ -47,7 +47,7 @@ counters! {
         playlist_requests: Total "requests", "Requests for playlists and manifests.";
         segment_requests: Total "requests", "Requests for segments, parts and initialization segments.";
         segments_followed: Total "requests", "Requests for segments that were sent while they were made.";
-        fetches_waited: Total "requests", "Requests that waited for a playlist or part that was next: each time that they look again counts.";
+        fetches_waited: Total "requests", "Requests that waited for a playlist, part or segment that was next, or for the stream's home.";
         fetches_timed_out: Total "requests", "Requests that waited for three target durations in vain: 503.";
         fetches_gone: Total "requests", "Requests for segments or parts that are not there, or no longer: 404.";
         fetches_too_far: Total "requests", "Requests for playlists or parts too far ahead: 400.";

@@ -164,6 +164,13 @@ pub const SHELF_ENDED_MICROS: u64 = 60_000_000;
 pub const WAITERS_PER_STREAM_MAX: usize = 32_768;
 /// Things of one stream that a shard asks the home for at a time.
 pub const QUESTIONS_PER_SHELF_MAX: usize = 256;
+/// How long a shard waits for what its stream's home has promised before it asks again: what nobody has asked for in a while
+/// is forgotten there.
+pub const PROMISE_MICROS: u64 = 1_000_000;
+/// Of a part that a range of the growing segment begins inside, this much is copied to be a chunk of its own: below
+/// what a session may have unsent.
+pub const CHUNK_LEAD_BYTES_MAX: u64 = 128 * 1024;
+const _: () = assert!(2 * CHUNK_LEAD_BYTES_MAX as usize <= penstock_shard::limits::OWN_BYTES_MAX);
 /// How often those who wait are looked at: their waits are seconds.
 pub const WAITERS_LOOKED_AT_MICROS: u64 = 250_000;
 /// Times that a segment which left its feed between question and answer is asked for again.

@@ -330,6 +330,7 @@ impl<K: Kernel> App<K> {
                     asked,
                     since: core.now(),
                     tries: 0,
+                    has_waited: false,
                 };
                 return self.fetch(core, conn, peer, fetch);
             }

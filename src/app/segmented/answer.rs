@@ -16,8 +16,9 @@ use penstock_shard::sys::clock;
 use super::resolve::{Found, Tag};
 use super::{App, Fetch};
 use crate::app::http::{HttpPeer, State};
+use crate::limits;
 use crate::messages::Message;
-use crate::shelf::{Edition, Growing, Lane, LaneKey, Text, TextKey};
+use crate::shelf::{Edition, Growing, Item, Lane, LaneKey, Text, TextKey};
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +75,9 @@ impl<K: Kernel> App<K> {
                 edition.usage.used_text(core.id(), text.key, core.now());
                 self.answer_text(core, conn, peer, &text, text_cache(edition, fetch, &text))
             }
-            Found::Init(lane, init) => {
+            Found::Init(lane, generation, init) => {
                 edition.usage.used_lane(core.id(), lane.key, core.now());
-                let etag = format!("\"{}-i{}-{}\"", edition.epoch, lane_tag(&lane), init.len());
+                let etag = format!("\"{}-{}-i{generation}\"", edition.epoch, lane_tag(&lane));
                 let said = said(lane.content_type, &etag, cache);
                 self.answer_init(core, conn, peer, init, &said)
             }
@@ -329,7 +330,7 @@ impl<K: Kernel> App<K> {
             return id;
         }
         let id = core.open_feed(feed.clone(), Class::Waiting);
-        self.segmented.feeds.insert(id, feed.clone());
+        self.segmented.keep_feed(id, feed.clone());
         id
     }
 
@@ -339,7 +340,7 @@ impl<K: Kernel> App<K> {
             return false;
         }
         if !core.is_needed(id) {
-            self.segmented.feeds.remove(&id);
+            self.segmented.forget_feed(id);
             core.close_feed(id);
         }
         true
@@ -430,6 +431,10 @@ fn place_in_chunks(lane: &Lane, growing: &Growing, first: u64) -> Option<(u64, V
     if part.start == position {
         return Some((*growing.chunks.get(at)?, Vec::new()));
     }
+    // Of a long part the rest is not copied: who asks for it is answered when the segment is complete.
+    if part.end - position > limits::CHUNK_LEAD_BYTES_MAX {
+        return None;
+    }
     let mut rest = vec![0; (part.end - position) as usize];
     if !lane.live.copy_out(position, &mut rest) {
         return None;
@@ -459,9 +464,11 @@ fn etag_of(edition: &Edition, lane: &Lane, tag: Tag) -> String {
     }
 }
 
-/// A URL with the stream's epoch never means other bytes; without, it may soon.
+/// A URL with the stream's epoch never means other bytes; without, it may soon, as one of the initialization segment that is in
+/// force.
 fn cache_of(edition: &Edition, fetch: &Fetch) -> Cache {
-    match fetch.asked.epoch.as_deref() == Some(&edition.epoch[..]) {
+    let is_of_now = matches!(fetch.asked.item, Item::Init { generation: None, .. });
+    match fetch.asked.epoch.as_deref() == Some(&edition.epoch[..]) && !is_of_now {
         true => Cache::Immutable {
             max_age_seconds: u32::try_from(edition.window_millis / 1000).unwrap_or(u32::MAX).max(1),
         },

@@ -6,10 +6,11 @@
 //! are too long.
 
 mod answer;
+mod here;
 mod resolve;
 mod target;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_proto::http::Status;
@@ -27,6 +28,7 @@ use crate::messages::{Message, Shelve};
 use crate::names::StreamName;
 use crate::shelf::{Edition, Item, Shelving, TextKey};
 
+use here::{Expected, Question, ShelfHere, Waiter};
 use resolve::Found;
 pub(super) use target::{Asked, Served, Target, parse};
 
@@ -35,32 +37,9 @@ pub(super) use target::{Asked, Served, Target, parse};
 pub(super) struct Segmented {
     shelves: HashMap<StreamName, ShelfHere>,
     feeds: HashMap<FeedId, Arc<Feed>>,
+    /// Their names here, by where they are in memory.
+    local: HashMap<usize, FeedId>,
     is_timed: bool,
-}
-
-#[derive(Debug, Default)]
-struct ShelfHere {
-    home: Option<ShardId>,
-    edition: Option<Arc<Edition>>,
-    /// Things that the home was asked for.
-    asking: Vec<Question>,
-    /// Things that will be on an edition to come.
-    promised: Vec<Item>,
-    /// Those who have waited longest first. Some may be gone since.
-    waiting: VecDeque<Waiter>,
-}
-
-#[derive(Debug)]
-struct Question {
-    item: Item,
-    /// It went to a cached home, not to the arbiter.
-    is_cached: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    conn: ConnId,
-    since: u64,
 }
 
 /// A request that is being answered.
@@ -71,6 +50,7 @@ pub(super) struct Fetch {
     pub since: u64,
     /// Times that what it was to be sent had left its feed.
     pub tries: u8,
+    pub has_waited: bool,
 }
 
 /// Why a request gets no thing.
@@ -88,9 +68,24 @@ enum Refusal {
 impl Segmented {
     /// This shard's own name of a feed that it sends from.
     pub fn local_feed(&self, feed: &Arc<Feed>) -> Option<FeedId> {
-        let ours = |(_, known): &(&FeedId, &Arc<Feed>)| Arc::ptr_eq(known, feed);
-        self.feeds.iter().find(ours).map(|(id, _)| *id)
+        self.local.get(&place_of(feed)).copied()
     }
+
+    fn keep_feed(&mut self, id: FeedId, feed: Arc<Feed>) {
+        self.local.insert(place_of(&feed), id);
+        self.feeds.insert(id, feed);
+    }
+
+    fn forget_feed(&mut self, id: FeedId) {
+        if let Some(feed) = self.feeds.remove(&id) {
+            self.local.remove(&place_of(&feed));
+        }
+    }
+}
+
+/// A feed that is kept has its place to itself.
+fn place_of(feed: &Arc<Feed>) -> usize {
+    Arc::as_ptr(feed).addr()
 }
 
 impl<K: Kernel> App<K> {
@@ -125,7 +120,7 @@ impl<K: Kernel> App<K> {
             .segmented
             .shelves
             .get(&fetch.name)
-            .and_then(|shelf| shelf.edition.clone());
+            .and_then(|shelf| shelf.edition().cloned());
         let found = match &edition {
             None => Found::Ask,
             Some(edition) if !is_epoch(edition, &fetch.asked) => Found::Gone,
@@ -153,16 +148,22 @@ impl<K: Kernel> App<K> {
         true
     }
 
-    /// Stays until the next edition. Whether it is answered: too many wait.
-    fn wait(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer, fetch: Fetch) -> bool {
+    /// Stays until an edition has what it is for. Whether it is answered: too many wait.
+    fn wait(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &mut HttpPeer, mut fetch: Fetch) -> bool {
         let shelf = self.segmented.shelves.entry(fetch.name.clone()).or_default();
-        if shelf.waiting.len() >= limits::WAITERS_PER_STREAM_MAX {
+        let waiter = Waiter {
+            conn,
+            since: fetch.since,
+            item: fetch.asked.item,
+            reload: fetch.asked.reload,
+        };
+        if !shelf.wait(waiter) {
             self.refuse_fetch(core, conn, peer, &fetch, Refusal::Busy);
             return true;
         }
-        let since = fetch.since;
-        shelf.waiting.push_back(Waiter { conn, since });
-        self.counters.fetches_waited.add(1);
+        if !std::mem::replace(&mut fetch.has_waited, true) {
+            self.counters.fetches_waited.add(1);
+        }
         peer.state = State::Fetching(Box::new(fetch));
         if !std::mem::replace(&mut self.segmented.is_timed, true) {
             core.set_timer(core.now() + limits::WAITERS_LOOKED_AT_MICROS, Timer::Waiters.key(0));
@@ -179,14 +180,14 @@ impl<K: Kernel> App<K> {
     ) -> bool {
         let item = fetch.asked.item;
         let shelf = self.segmented.shelves.entry(fetch.name.clone()).or_default();
-        let is_known = shelf.promised.contains(&item) || shelf.asking.iter().any(|question| question.item == item);
-        if !is_known {
-            if shelf.asking.len() >= limits::QUESTIONS_PER_SHELF_MAX {
+        let home = shelf.home;
+        match shelf.expects(&item, core.now()) {
+            Expected::Yes => {}
+            Expected::No => self.ask_home(core, &fetch.name, item, home),
+            Expected::TooMany => {
                 self.refuse_fetch(core, conn, peer, &fetch, Refusal::Busy);
                 return true;
             }
-            let home = shelf.home;
-            self.ask_home(core, &fetch.name, item, home);
         }
         self.wait(core, conn, peer, fetch)
     }
@@ -194,7 +195,7 @@ impl<K: Kernel> App<K> {
     fn ask_home(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName, item: Item, known: Option<ShardId>) {
         let home = known.or_else(|| self.watches.home(name));
         let shelf = self.segmented.shelves.entry(name.clone()).or_default();
-        shelf.asking.push(Question {
+        shelf.asked(Question {
             item,
             is_cached: home.is_some(),
         });
@@ -223,15 +224,10 @@ impl<K: Kernel> App<K> {
         let Some(shelf) = self.segmented.shelves.get_mut(name) else {
             return;
         };
-        let at = shelf.asking.iter().position(|question| question.item == item);
-        let question = at.map(|at| shelf.asking.swap_remove(at));
+        let question = shelf.answered(&item);
         let refusal = match shelving {
             Shelving::Edition { home, edition } => {
-                shelf.home = Some(home);
-                if !is_on(&edition, &item) {
-                    shelf.promised.push(item);
-                }
-                shelf.take(edition);
+                shelf.granted(home, item, edition, core.now());
                 None
             }
             Shelving::NoSuch { home, edition } => {
@@ -264,19 +260,17 @@ impl<K: Kernel> App<K> {
     /// No edition will come any more. Those who wait ask anew.
     pub(super) fn unshelved(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName) {
         if let Some(shelf) = self.segmented.shelves.get_mut(name) {
-            shelf.edition = None;
-            shelf.home = None;
-            shelf.promised.clear();
+            shelf.forget();
         }
         self.wake(core, name, None);
     }
 
-    /// Everybody who waits looks again; those who wait for a thing that will not come are told so.
+    /// Everybody looks again whose thing may be there; those who wait for one that will not come are told so.
     fn wake(&mut self, core: &mut Core<Message<K>, K>, name: &StreamName, refused: Option<(Item, Refusal)>) {
         let Some(shelf) = self.segmented.shelves.get_mut(name) else {
             return;
         };
-        for waiter in std::mem::take(&mut shelf.waiting) {
+        for waiter in shelf.take_ready(refused.as_ref().map(|(item, _)| item)) {
             self.with_fetch(core, waiter.conn, name, |app, core, peer, fetch| {
                 let refusal = refused.filter(|(item, _)| *item == fetch.asked.item);
                 match refusal {
@@ -317,9 +311,7 @@ impl<K: Kernel> App<K> {
     }
 
     fn forget_shelf_if_unused(&mut self, name: &StreamName) {
-        let is_unused =
-            |shelf: &ShelfHere| shelf.edition.is_none() && shelf.asking.is_empty() && shelf.waiting.is_empty();
-        if self.segmented.shelves.get(name).is_some_and(is_unused) {
+        if self.segmented.shelves.get(name).is_some_and(ShelfHere::is_unused) {
             self.segmented.shelves.remove(name);
         }
     }
@@ -333,18 +325,7 @@ impl<K: Kernel> App<K> {
             let Some(shelf) = self.segmented.shelves.get_mut(&name) else {
                 continue;
             };
-            let longest = shelf.longest_wait();
-            let mut late = Vec::new();
-            // Waits begin in order but for those that look again and go on: all are looked at.
-            shelf.waiting.retain(|waiter| {
-                let is_late = waiter.since + longest <= now;
-                late.extend(is_late.then_some(waiter.conn));
-                !is_late
-            });
-            if !late.is_empty() {
-                shelf.promised.clear();
-            }
-            for conn in late {
+            for Waiter { conn, .. } in shelf.take_late(now) {
                 self.counters.fetches_timed_out.add(1);
                 self.with_fetch(core, conn, &name, |app, core, peer, fetch| {
                     app.refuse_fetch(core, conn, peer, &fetch, Refusal::TooLong);
@@ -353,7 +334,7 @@ impl<K: Kernel> App<K> {
             }
             self.forget_shelf_if_unused(&name);
         }
-        let is_needed = self.segmented.shelves.values().any(|shelf| !shelf.waiting.is_empty());
+        let is_needed = self.segmented.shelves.values().any(ShelfHere::has_waiters);
         if is_needed && !std::mem::replace(&mut self.segmented.is_timed, true) {
             core.set_timer(now + limits::WAITERS_LOOKED_AT_MICROS, Timer::Waiters.key(0));
         }
@@ -363,11 +344,7 @@ impl<K: Kernel> App<K> {
     pub(super) fn end_waits(&mut self, core: &mut Core<Message<K>, K>) {
         let names: Vec<StreamName> = self.segmented.shelves.keys().cloned().collect();
         for name in names {
-            let waiting = self
-                .segmented
-                .shelves
-                .get_mut(&name)
-                .map(|shelf| std::mem::take(&mut shelf.waiting));
+            let waiting = self.segmented.shelves.get_mut(&name).map(ShelfHere::take_all);
             for waiter in waiting.into_iter().flatten() {
                 self.with_fetch(core, waiter.conn, &name, |app, core, peer, fetch| {
                     app.refuse_fetch(core, waiter.conn, peer, &fetch, Refusal::Busy);
@@ -377,10 +354,10 @@ impl<K: Kernel> App<K> {
         }
     }
 
-    /// One who waited is gone. Its place is free with the next edition.
+    /// One who waited is gone.
     pub(super) fn fetch_ended(&mut self, conn: ConnId, name: &StreamName) {
         if let Some(shelf) = self.segmented.shelves.get_mut(name) {
-            shelf.waiting.retain(|waiter| waiter.conn != conn);
+            shelf.leave(conn);
         }
     }
 
@@ -438,36 +415,14 @@ impl<K: Kernel> App<K> {
     }
 }
 
-impl ShelfHere {
-    /// A newer edition; what was promised may be on it.
-    fn take(&mut self, edition: Arc<Edition>) {
-        let is_newer = self
-            .edition
-            .as_ref()
-            .is_none_or(|before| before.epoch != edition.epoch || before.serial <= edition.serial);
-        if is_newer {
-            self.promised.retain(|item| !is_on(&edition, item));
-            self.edition = Some(edition);
-        }
-    }
-
-    /// RFC 8216bis 6.2.5.2: three target durations; a stream that is starting has none yet.
-    fn longest_wait(&self) -> u64 {
-        let targets = |edition: &Arc<Edition>| 3 * u64::from(edition.target_seconds) * 1_000_000;
-        self.edition.as_ref().map_or(limits::OPEN_WAIT_MICROS, targets)
-    }
-}
-
-/// Whether the home need not be asked for `item` again.
-fn is_on(edition: &Edition, item: &Item) -> bool {
-    !matches!(resolve::resolve(edition, item, &Default::default()), Found::Ask)
-}
-
-/// A URL without an epoch is of whatever there is. iOS 16.1.1 cuts the last character of the URL that a playlist hints at.
+/// A URL without an epoch is of whatever there is. iOS 16.1.1 cuts the last character of the URL that a playlist hints at: of a
+/// part, or of the segment whose ranges parts are.
 fn is_epoch(edition: &Edition, asked: &Asked) -> bool {
     match (&asked.epoch, asked.item) {
         (None, _) | (_, Item::Text(_)) => true,
-        (Some(epoch), Item::Part { .. }) if epoch.len() + 1 == edition.epoch.len() => edition.epoch.starts_with(epoch),
+        (Some(epoch), Item::Part { .. } | Item::Segment { .. }) if epoch.len() + 1 == edition.epoch.len() => {
+            edition.epoch.starts_with(epoch)
+        }
         (Some(epoch), _) => *epoch == edition.epoch,
     }
 }

@@ -12,7 +12,8 @@ use crate::shelf::{Edition, Growing, Item, Lane, LaneKey, Shelved, Source, Text}
 #[derive(Clone, Debug)]
 pub enum Found {
     Text(Arc<Text>),
-    Init(Arc<Lane>, Arc<[u8]>),
+    /// Of this generation.
+    Init(Arc<Lane>, u32, Arc<[u8]>),
     /// Bytes of a feed.
     Range(Arc<Lane>, Arc<Feed>, Range<u64>, Tag),
     /// The segment that is being made.
@@ -54,7 +55,9 @@ pub fn resolve(edition: &Edition, item: &Item, reload: &Reload) -> Found {
             } else {
                 Found::Gone
             };
-            found.map_or(none, |(_, init)| Found::Init(lane.clone(), init.clone()))
+            found.map_or(none, |(generation, init)| {
+                Found::Init(lane.clone(), *generation, init.clone())
+            })
         }),
         Item::Segment { lane, name_millis } => segment(edition, lane, |name, _| name == name_millis),
         Item::Numbered { lane, number } => segment(edition, lane, |_, found| found == number),
@@ -139,3 +142,6 @@ fn range(lane: &Arc<Lane>, shelved: &Shelved, place: Range<u64>, part: Option<u3
     };
     Found::Range(lane.clone(), feed.clone(), place, tag)
 }
+
+#[cfg(test)]
+pub(super) mod tests;
