@@ -71,6 +71,12 @@ impl Lane {
             .map(|id| in_force.iter().find(|track| track.id == *id).cloned());
         let tracks: Vec<Track> = known.collect::<Option<_>>()?;
         let lead = tracks.first()?;
+        // A pair is a picture with its sound: other pairs would be lanes that nothing lists, as many as there are tracks squared.
+        if let [first, second] = &tracks[..]
+            && (first.kind(), second.kind()) != (Kind::Video, Kind::Audio)
+        {
+            return None;
+        }
         let mux = registry::segment_mux(key, scene.name, i64::MAX);
         if !tracks.iter().all(|track| mux.carries(track)) {
             return None;
@@ -493,18 +499,10 @@ impl Lane {
         }
         let end = self.starts.iter().skip(at + 1).flatten().next();
         let end = end.copied().unwrap_or_else(|| scene.reader.head_sequence());
-        let following: Vec<(i64, i64)> = match self.is_made_on_request() {
-            true => {
-                let behind = self.rendition.segments.iter().skip(at + 1).filter(|next| !next.gap);
-                let behind = behind.take(limits::SMOOTH_LOOK_AHEAD);
-                behind.map(|next| (next.shown, next.duration)).collect()
-            }
-            false => Vec::new(),
-        };
-        // Until what is told of follows, other bytes would come of it than later.
-        if self.is_made_on_request() && following.len() < limits::SMOOTH_LOOK_AHEAD && !self.is_ended {
+        if self.is_early(at) {
             return Ok(false);
         }
+        let following: Vec<(i64, i64)> = self.following(at).map(|next| (next.shown, next.duration)).collect();
         let ends = Ends {
             until: self.until_known(Some(at)),
             following: &following,
@@ -521,8 +519,23 @@ impl Lane {
         Ok(is_whole)
     }
 
+    /// The segments that one tells of.
+    fn following(&self, at: usize) -> impl Iterator<Item = &Segment> {
+        let told = match self.is_made_on_request() {
+            true => limits::SMOOTH_LOOK_AHEAD,
+            false => 0,
+        };
+        let behind = self.rendition.segments.iter().skip(at + 1);
+        behind.filter(|next| !next.gap).take(told)
+    }
+
+    /// Whether a listed segment is complete before those that it tells of: other bytes would come of it now than later.
+    pub fn is_early(&self, at: usize) -> bool {
+        self.is_made_on_request() && !self.is_ended && self.following(at).count() < limits::SMOOTH_LOOK_AHEAD
+    }
+
     /// Its segments tell of those behind them: they are made when somebody asks and those are there, not as frames come.
-    fn is_made_on_request(&self) -> bool {
+    pub fn is_made_on_request(&self) -> bool {
         matches!(self.key, LaneKey::Smooth { .. })
     }
 

@@ -452,6 +452,9 @@ impl Shelf {
             Named::Millis(millis) => growing.name_millis == millis,
             Named::Number(number) => growing.number == number,
         });
+        if growing == Some(true) && lane.is_made_on_request() {
+            return Put::There;
+        }
         if growing == Some(true) {
             self.change = Change::Segment;
             return match lane.chunk(pool) {
@@ -464,6 +467,9 @@ impl Shelf {
             Named::Number(number) => lane.numbered(number),
         };
         let Some(at) = at else { return Put::NoSuch };
+        if lane.is_early(at) {
+            return Put::There;
+        }
         match lane.make_again(at, scene, pool, counters) {
             Ok(true) => {
                 self.change = Change::Segment;
