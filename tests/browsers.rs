@@ -46,7 +46,6 @@ const BATCHES: [&[(&str, &str, &str)]; 2] = [
         ("hlsjs-cmaf", "hlsjs", "cmaf/live/index.m3u8"),
         ("dashjs", "dashjs", "cmaf/live/index.mpd"),
         ("shaka-dash", "shaka", "cmaf/live/index.mpd"),
-        ("shaka-ts", "shaka", "hls/live/index.m3u8"),
         ("mpegts-ts", "mpegts", "live.ts"),
     ],
 ];

@@ -142,11 +142,11 @@ pub const SHORT_GOPS: Clip = Clip {
 };
 
 /// Every picture has its number in a bar: in the upper 16 rows 24 cells, black or white, the highest bit first, and the
-/// complement in the 16 below, so that a bar that cannot be read is told from one that can. 64 s are a whole number of
+/// complement in the 16 below, so that a bar that cannot be read is told from one that can. 128 s are a whole number of
 /// pictures, GOPs and AAC frames: it can be played over and over without a gap.
 pub const NUMBERED: Clip = Clip {
     name: "numbered",
-    seconds: 64,
+    seconds: 128,
     video: Some(Video {
         filter: "color=black:size=24x2:rate=25,format=yuv420p,\
                  geq=lum='if(eq(Y,mod(floor(N/pow(2,23-X)),2)),16,235)':cb=128:cr=128,\
