@@ -220,7 +220,8 @@ fn bootstrap(bytes: &[u8]) -> Bootstrap {
     let first = runs.first().map_or(1, |run| run.first);
     Bootstrap {
         is_live,
-        last: (first + count).saturating_sub(1),
+        // A count without a bound is that of a stream that goes on.
+        last: (first - 1).saturating_add(count),
         runs,
     }
 }
