@@ -217,11 +217,10 @@ fn bootstrap(bytes: &[u8]) -> Bootstrap {
         }
         runs.push(Run { first, duration });
     }
-    let first = runs.first().map_or(1, |run| run.first);
     Bootstrap {
         is_live,
-        // A count without a bound is that of a stream that goes on.
-        last: (first - 1).saturating_add(count),
+        // Counted from fragment 1; without a bound while the stream goes on.
+        last: count,
         runs,
     }
 }
