@@ -491,6 +491,8 @@ impl Lane {
         pool: &Arc<Pool>,
         counters: &AppCounters,
     ) -> Result<bool, FeedError> {
+        // What the feeds have passed since is not there, whatever the last edition says.
+        self.forget_passed();
         let (Some(segment), Some(Some(start))) = (self.rendition.segments.get(at), self.starts.get(at)) else {
             return Ok(false);
         };
@@ -562,12 +564,20 @@ impl Lane {
         Ok(())
     }
 
+    /// Segments that their feed keeps no more are not there.
+    fn forget_passed(&mut self) {
+        let is_made_shorter = self.made.as_mut().is_some_and(Made::forget_passed);
+        let is_again_shorter = self.again.as_mut().is_some_and(Again::forget_passed);
+        if is_made_shorter || is_again_shorter {
+            self.shown = None;
+        }
+    }
+
     /// As editions show it; nothing while no segments are made.
     pub fn shown(&mut self) -> Option<Arc<shelf::Lane>> {
-        let made = self.made.as_mut()?;
-        let again = self.again.as_mut();
-        let is_stale = made.forget_passed() | again.is_some_and(Again::forget_passed);
-        if let Some(shown) = self.shown.as_ref().filter(|_| !is_stale) {
+        self.forget_passed();
+        let made = self.made.as_ref()?;
+        if let Some(shown) = &self.shown {
             return Some(shown.clone());
         }
         let mut segments = self.again.as_ref().map_or(Vec::new(), Again::shelved);

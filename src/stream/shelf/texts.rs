@@ -140,11 +140,27 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// The text of `key`, and the newest that it lists.
     fn write(&self, key: TextKey) -> (Vec<u8>, Option<hls::Edge>) {
-        let edge = self.renditions.first().and_then(|rendition| {
-            let is_media = matches!(key, TextKey::TsMedia { .. } | TextKey::CmafMedia { .. });
-            is_media.then(|| hls::Edge::of(self.presentation, rendition)).flatten()
+        let rendition = self.renditions.first();
+        let edge = rendition.and_then(|rendition| match key {
+            TextKey::CmafMedia {
+                newest: Newest::Segments,
+                ..
+            } => self.edge_of_segments(rendition),
+            TextKey::TsMedia { .. } | TextKey::CmafMedia { .. } => hls::Edge::of(self.presentation, rendition),
+            _ => None,
         });
         (self.bytes(key), edge)
+    }
+
+    /// Of a list without parts, whether or not there are some.
+    fn edge_of_segments(&self, rendition: &Rendition) -> Option<hls::Edge> {
+        Some(hls::Edge {
+            number: rendition.segments.back()?.number,
+            parts: 0,
+            is_complete: true,
+            is_ended: self.presentation.is_ended,
+            part_target_micros: 0,
+        })
     }
 
     fn bytes(&self, key: TextKey) -> Vec<u8> {
