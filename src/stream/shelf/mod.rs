@@ -419,6 +419,11 @@ impl Shelf {
             let wanted = match self.texts.iter_mut().find(|wanted| wanted.key == *key) {
                 Some(wanted) => wanted,
                 None => {
+                    // All forms of a list are of one moment, so that one stands for another.
+                    let lanes: Vec<LaneKey> = self.lanes.iter().map(|lane| lane.key).collect();
+                    let listed =
+                        |text: &&mut Wanted| lanes.iter().any(|lane| text.key.lists(*lane) && key.lists(*lane));
+                    self.texts.iter_mut().filter(listed).for_each(Wanted::stale);
                     self.texts.push(Wanted::new(*key));
                     self.change = Change::Segment;
                     let last = self.texts.len() - 1;
