@@ -92,7 +92,7 @@ impl SegmentMux for Smooth {
     fn following(&mut self, following: &[(i64, i64)]) {
         self.following.clear();
         let Some(lane) = &self.lane else { return };
-        let millis = |ticks: i64| rescale(ticks, lane.timescale(), TIMESCALE);
+        let millis = |ticks| millis(ticks, lane.timescale());
         let told = following.iter().take(limits::FOLLOWING_MAX).map(|&(shown, duration)| {
             let (time, end) = (millis(shown).max(0), millis(shown.saturating_add(duration)));
             (time as u64, end.saturating_sub(time).max(0) as u64)
@@ -131,7 +131,7 @@ struct Scale {
 impl Scale {
     /// For samples of which there is one.
     fn of(samples: &[Sample], timescale: u32) -> Self {
-        let millis = |ticks| rescale(ticks, timescale, TIMESCALE);
+        let millis = |ticks| millis(ticks, timescale);
         let mut scale = Scale {
             timescale,
             time: millis(shown(&samples[0])).max(0),
@@ -150,7 +150,7 @@ impl Scale {
 
     /// Of what is decoded at `dts` from the first sample, ms.
     fn distance(&self, dts: i64) -> i64 {
-        rescale(dts, self.timescale, TIMESCALE).saturating_sub(self.decoded)
+        millis(dts, self.timescale).saturating_sub(self.decoded)
     }
 
     /// Ms from `time` until the sample at `index` is decoded. What would be before the first sample is a ms apart.
@@ -169,7 +169,7 @@ impl Scale {
                 .map_or(end, |next| self.decoded(index + 1, next.dts));
             let sample = &mut samples[index];
             let decoded = self.decoded(index, sample.dts);
-            let shown = rescale(shown(sample), self.timescale, TIMESCALE);
+            let shown = millis(shown(sample), self.timescale);
             sample.dts = decoded.saturating_add(self.time);
             sample.offset = clamp(shown.saturating_sub(sample.dts));
             sample.duration = u32::try_from(next.saturating_sub(decoded)).unwrap_or(u32::MAX);
@@ -182,4 +182,10 @@ impl Scale {
 /// Ticks.
 fn shown(sample: &Sample) -> i64 {
     sample.dts.saturating_add(i64::from(sample.offset))
+}
+
+/// In the manifest's timescale, rounded down. Times that no 64 bits would hold there are the nearest that some do.
+fn millis(ticks: i64, timescale: u32) -> i64 {
+    let ticks_max = i64::MAX / i64::from(TIMESCALE);
+    rescale(ticks.clamp(-ticks_max, ticks_max), timescale, TIMESCALE)
 }
