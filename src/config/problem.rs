@@ -117,6 +117,11 @@ pub enum Notice {
     Unsupported {
         effect: &'static str,
     },
+    /// It has a part of another one, whose options are its own.
+    OldConnector {
+        connector: &'static str,
+        is_part_of: &'static str,
+    },
     UnsupportedConnector {
         connector: &'static str,
     },
@@ -256,6 +261,12 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Unsupported { effect } => write!(f, "is not supported yet: {effect}"),
+            Notice::OldConnector { connector, is_part_of } => {
+                write!(
+                    f,
+                    "connector {connector} is a part of {is_part_of}, which is served; its options are those of {is_part_of}"
+                )
+            }
             Notice::UnsupportedConnector { connector } => {
                 write!(f, "connector {connector} is not supported yet: it is left out")
             }

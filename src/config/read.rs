@@ -92,8 +92,13 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
     let mut containers = Vec::new();
     for (index, element) in list.elements.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        let Some((connector, opened)) = read_connector(reader, element, &path) else {
-            continue;
+        let (connector, opened) = match read_connector(reader, element, &path) {
+            Some(Connector::Ours(connector, opened)) => (connector, opened),
+            Some(Connector::PartOf(connector, range)) => {
+                containers.push((connector, range, path));
+                continue;
+            }
+            None => continue,
         };
         let protocol = match connector {
             "HTTP" => Protocol::Http,
@@ -147,12 +152,14 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
     }
 }
 
+enum Connector<'v, 't> {
+    Ours(&'static str, Opened<'v, 't>),
+    /// Of this one, under an old name.
+    PartOf(&'static str, Range),
+}
+
 /// One entry of the list of connectors, when it is one that we have.
-fn read_connector<'v, 't>(
-    reader: &mut Reader<'t>,
-    element: &'v Value<'t>,
-    path: &str,
-) -> Option<(&'static str, Opened<'v, 't>)> {
+fn read_connector<'v, 't>(reader: &mut Reader<'t>, element: &'v Value<'t>, path: &str) -> Option<Connector<'v, 't>> {
     let Value::Object(object) = element else {
         let fault = Fault::WrongType {
             expected: "an object",
@@ -193,7 +200,12 @@ fn read_connector<'v, 't>(
     };
     let known = |names: &'static [&'static str]| names.iter().copied().find(|known| *known == name.value);
     if let Some(connector) = known(table::SUPPORTED_CONNECTORS) {
-        return Some((connector, reader.open(connector_section(connector), object, path)));
+        let opened = reader.open(connector_section(connector), object, path);
+        return Some(Connector::Ours(connector, opened));
+    }
+    if let Some((connector, is_part_of)) = table::OLD_CONNECTORS.iter().find(|(old, _)| *old == name.value) {
+        reader.warn(object.range, path, Notice::OldConnector { connector, is_part_of });
+        return Some(Connector::PartOf(is_part_of, object.range));
     }
     if let Some(connector) = known(table::OTHER_CONNECTORS) {
         reader.warn(object.range, path, Notice::UnsupportedConnector { connector });

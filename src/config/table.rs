@@ -282,6 +282,9 @@ pub const CMAF: Section = Section {
 
 pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
 
+/// Names that MistServer gave before it served them together, as what they are read.
+pub const OLD_CONNECTORS: &[(&str, &str)] = &[("HSS", "CMAF"), ("DASH", "CMAF")];
+
 /// MistServer's others. Their options are not looked at.
 pub const OTHER_CONNECTORS: &[&str] = &[
     "HTTPS",
@@ -305,8 +308,6 @@ pub const OTHER_CONNECTORS: &[&str] = &[
     "SDP",
     "SubRip",
     "WAV",
-    "HSS",
-    "DASH",
     "SRT",
 ];
 

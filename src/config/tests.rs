@@ -171,6 +171,75 @@ fn every_value_arrives() {
 }
 
 #[test]
+fn how_segments_are_listed_and_cut_arrives() {
+    let fetched = |protocols: &str| Config::parse(&with(protocols, ""), "f").unwrap().0.fetched;
+    let default = Fetched {
+        ts_list_max: 0,
+        cmaf_list_max: 0,
+        part_millis: 333,
+        newest: Newest::Parts,
+        naming: Naming::Timeline,
+    };
+    assert_eq!(fetched(r#",{"connector":"HLS"},{"connector":"CMAF"}"#), default);
+    let all = r#",{"connector":"HLS","listlimit":"7"},{"connector":"CMAF","listlimit":5,"part_millis":500,"hls_parts":"ranges","dash_naming":"number"},{"connector":"HSS"}"#;
+    let written = Fetched {
+        ts_list_max: 7,
+        cmaf_list_max: 5,
+        part_millis: 500,
+        newest: Newest::Ranges,
+        naming: Naming::Number,
+    };
+    assert_eq!(fetched(all), written);
+    let none = fetched(r#",{"connector":"CMAF","hls_parts":"none"}"#);
+    assert_eq!(none.newest, Newest::Segments);
+    check(
+        &with(
+            r#",{"connector":"CMAF","part_millis":99,"hls_parts":"url","dash_naming":"time","listlimt":1},{"connector":"HDS","listlimit":1}"#,
+            "",
+        ),
+        &[
+            "f:1:80: config.protocols[1].part_millis: must be from 100 to 2000 ms, not 99",
+            r#"f:1:95: config.protocols[1].hls_parts: must be one of urls, ranges, none, not "url", did you mean "urls"?"#,
+            r#"f:1:115: config.protocols[1].dash_naming: must be one of timeline, number, not "time""#,
+            r#"f:1:122: config.protocols[1].listlimt: unknown key, did you mean "listlimit"?"#,
+            "f:1:155: config.protocols[2].listlimit: unknown key",
+        ],
+    );
+}
+
+#[test]
+fn segmented_outputs_are_on_when_they_are_listed() {
+    let containers = |protocols: &str| Config::parse(&with(protocols, ""), "f").unwrap().0.containers;
+    let (none, cmaf) = (
+        Containers::default(),
+        Containers {
+            cmaf: true,
+            ..Containers::default()
+        },
+    );
+    assert_eq!(containers(""), none);
+    assert_eq!(containers(r#",{"connector":"HLS"}"#), Containers { hls: true, ..none });
+    assert_eq!(containers(r#",{"connector":"HDS"}"#), Containers { hds: true, ..none });
+    assert_eq!(containers(r#",{"connector":"CMAF"}"#), cmaf);
+    // MistServer's older names of parts of it, whose options it has dropped.
+    assert_eq!(containers(r#",{"connector":"DASH","nonsense":1}"#), cmaf);
+    check(
+        &with(r#",{"connector":"HSS"},{"connector":"HLS","chunkpath":"x"}"#, ""),
+        &[
+            "f:1:46: config.protocols[1]: connector HSS is a part of CMAF, which is served; its options are those of CMAF",
+            "f:1:85: config.protocols[2].chunkpath: is not supported yet: segments have no other host than their playlists",
+        ],
+    );
+    check(
+        r#"{"config":{"protocols":[{"connector":"RTMP"},{"connector":"DASH"}]}}"#,
+        &[
+            "f:1:46: config.protocols[1]: connector DASH is a part of CMAF, which is served; its options are those of CMAF",
+            "f:1:46: config.protocols[1]: connector CMAF has no effect without an HTTP connector",
+        ],
+    );
+}
+
+#[test]
 fn sending_bounds_are_checked() {
     let with = |keys: &str| format!("{{\"config\":{{\"penstock\":{{{keys}}}}}}}");
     let out = |found| format!("f:1:37: config.penstock.max_pacing: must be from 110 to 1000 %, not {found}");
