@@ -98,17 +98,28 @@ fn an_evicted_range_is_closed_or_its_little_rest_copied() {
         ];
         near.iter()
             .for_each(|peer| peer.on(&world, |core, conn| core.send(conn, b"behind")));
+        // Of this one not even the head has gone out: its socket is full of what was before.
+        let before = vec![b'x'; 150_000];
+        let mut unbegun = Peer::narrow(&world, 0, 16 * 1024, seal.clone());
+        unbegun.on(&world, {
+            let before = before.clone();
+            move |core, conn| core.send(conn, &before)
+        });
+        unbegun.ask(&world, b"head", 700_000, Limit::At(890_001));
+        unbegun.on(&world, |core, conn| core.send(conn, b"behind"));
         advance(&world, 120);
         let mut ended = [0; 2].map(|_| world.await_ended(0));
         ended.sort_by_key(|(conn, _)| conn.number());
         let mut wanted = far.map(|peer| (peer.conn, End::Evicted));
         wanted.sort_by_key(|(conn, _)| conn.number());
         assert_eq!(ended, wanted);
-        // Two wait for their readers, and hold nothing of the feed.
-        world.await_on(0, |_, core| core.counters().ranges_copied.value() == 2);
+        // The others wait for their readers, and hold nothing of the feed.
+        world.await_on(0, |_, core| core.counters().ranges_copied.value() == 3);
         world.run(0, |_, core| core.check_invariants());
         assert_eq!(feed.released(0), u64::MAX);
-        for (peer, end) in near.iter_mut().zip([890_001, 900_000]) {
+        unbegun.expect(&before);
+        let others = near.iter_mut().chain([&mut unbegun]);
+        for (peer, end) in others.zip([890_001, 900_000, 890_001]) {
             peer.expect(b"head");
             peer.expect(&bytes_at(700_000..end));
             peer.expect(b"behind");
