@@ -147,10 +147,16 @@ fn gstreamer_frames(process: &Process) -> usize {
 /// GStreamer that finds out by itself what is at a URL (HLS, DASH, Smooth), and decodes it for as long as it is let.
 pub fn gstreamer_uri(url: &str) -> Process {
     let sink = "fakesink async=false sync=false silent=false";
+    // The newer Smooth demuxer of GStreamer 1.22 waits for ever before each fragment of a live stream; the older one plays.
+    let is_smooth = url.ends_with("Manifest");
+    let source = if is_smooth { "uridecodebin" } else { "uridecodebin3" };
     let pipeline = format!(
-        "uridecodebin3 uri={url} name=d d. ! video/x-raw ! {sink} name=picture d. ! audio/x-raw ! {sink} name=sound"
+        "{source} uri={url} name=d d. ! video/x-raw ! {sink} name=picture d. ! audio/x-raw ! {sink} name=sound"
     );
     let mut command = Command::new("gst-launch-1.0");
+    if is_smooth {
+        command.env("GST_PLUGIN_FEATURE_RANK", "mssdemux2:NONE,mssdemux:MAX");
+    }
     command.arg("-v").args(pipeline.split_whitespace());
     Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
 }
