@@ -205,7 +205,8 @@ impl Stream {
 
     /// Once a second: where media time stands against wall time.
     pub(super) fn observe_clock(&mut self, now: u64, counters: &AppCounters) {
-        if now < self.clock_observed_at + 1_000_000 || !matches!(self.phase, Phase::Running) {
+        let is_early = self.clock_observed_at.is_some_and(|at| now < at + 1_000_000);
+        if is_early || !matches!(self.phase, Phase::Running) {
             return;
         }
         let newest = self
@@ -214,7 +215,7 @@ impl Stream {
             .checked_sub(1)
             .and_then(|newest| self.reader.entry(newest).ok());
         if let Some(entry) = newest {
-            self.clock_observed_at = now;
+            self.clock_observed_at = Some(now);
             self.observe_window(counters);
             self.ring
                 .observe_clock(entry.dts_micros, clock::wall_micros(), CLOCK_ARRIVAL);

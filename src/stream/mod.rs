@@ -75,7 +75,7 @@ pub struct Stream {
     pub shelves: Vec<Shelve>,
     /// When a stream that has ended leaves its shelf, µs of the shard's clock.
     pub ends_at: Option<u64>,
-    clock_observed_at: u64,
+    clock_observed_at: Option<u64>,
     payload: Vec<u8>,
     /// Tracks that lost a frame: what follows up to their next keyframe cannot be decoded.
     awaiting_key: Vec<u32>,
@@ -155,7 +155,7 @@ impl Stream {
             feeds: Vec::new(),
             opens: Vec::new(),
             gone_since: None,
-            clock_observed_at: 0,
+            clock_observed_at: None,
             payload: Vec::new(),
             awaiting_key: Vec::new(),
             is_shortened: false,
