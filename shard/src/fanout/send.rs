@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
 use crate::core::{Core, End, Event, Operation, failed};
 use crate::feed::Feed;
 use crate::kernel::{Kernel, Outgoing};
@@ -258,6 +258,8 @@ impl<M, K: Kernel> Core<M, K> {
         if cursor.is_on_boundary() {
             let next = match cursor.limit {
                 Some(_) => self.extend_limited(id),
+                // One that is to be moved is moved when these are sent, to what is newest then.
+                None if self.is_to_move(cursor) => Piece::Nothing,
                 None => self.extend_range(id),
             };
             if next != Piece::Range {
@@ -284,6 +286,17 @@ impl<M, K: Kernel> Core<M, K> {
             true => Behind::Span(span),
             false => Behind::More,
         }
+    }
+
+    /// Whether a viewer between two records goes on elsewhere than where it stands.
+    fn is_to_move(&self, cursor: &Cursor) -> bool {
+        let Some(local) = self.fanout.local(cursor.feed) else {
+            return false;
+        };
+        let (feed, position) = (&local.feed, cursor.position);
+        position == WAITING
+            || position < feed.tail()
+            || self.fanout.overloaded && is_far_behind(feed, position, local.low_water)
     }
 
     pub(super) fn queue_range(&mut self, id: ConnId) -> Step {

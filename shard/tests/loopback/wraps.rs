@@ -97,6 +97,35 @@ fn a_skip_comes_behind_what_is_half_sent() {
     }
 }
 
+/// Where it is moved to is decided when the rest of its record has gone out, however long that takes it: what is newest then.
+#[test]
+fn a_reader_that_trickles_is_moved_when_the_rest_is_sent() {
+    for seal in wraps() {
+        let world = World::new(1);
+        let keeps_little = Config {
+            lag_max_micros: 50_000,
+            bytes_max: 512 * 1024,
+            claimed_bytes_max: 32 * 1024 * 1024,
+        };
+        let feed = world.feed(keeps_little, Class::Interactive);
+        let (_, mut client) = half_sent(&world, seal);
+        let write = |numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                world.write(move |writer| append(writer, number, 20_000, 50));
+            }
+        };
+        write(1..160);
+        assert!(feed.tail() > 1_500_000, "its record has left");
+        client.read_until(|seen| seen.bytes > 700_000);
+        assert_eq!(world.counters[0].cursors_skipped.value(), 0, "it is inside its record");
+        write(160..320);
+        world.write(|writer| writer.finish());
+        let seen = client.read_to_end();
+        assert_eq!((seen.first, seen.last, seen.skips), (Some(0), Some(319), 1));
+        assert_eq!(world.counters[0].cursors_skipped.value(), 1);
+    }
+}
+
 /// A player that pauses in the middle of a record, moves to another shard, and plays on there.
 #[test]
 fn a_viewer_that_moves_with_a_piece_half_sent_plays_on() {
