@@ -7,61 +7,14 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use penstock_proto::media::{Codec, Frame, Kind, Pieces, SegmentMux, Track};
-use penstock_proto::tag::{Demux, Item, MessageKind};
+use penstock_proto::media::{Codec, Pieces, SegmentMux};
 use penstock_proto::{hds, ts};
 
 use support::clips::{self, Clip, Modern};
 use support::compare::{self, WHOLE};
-use support::flv::{self, AUDIO, Tag, VIDEO};
+use support::demuxed::demuxed;
+use support::flv::{self, Tag};
 use support::tags;
-
-/// A frame that has left its demuxer.
-struct Kept {
-    track: u32,
-    dts: i64,
-    offset: i32,
-    key: bool,
-    data: Vec<u8>,
-}
-
-impl Kept {
-    fn frame(&self) -> Frame<'_> {
-        Frame {
-            track: self.track,
-            dts: self.dts,
-            offset: self.offset,
-            key: self.key,
-            data: &self.data,
-        }
-    }
-}
-
-fn demuxed(tags: &[Tag]) -> (Vec<Track>, Vec<Kept>) {
-    let (mut demux, mut frames) = (Demux::new(), Vec::new());
-    for tag in tags {
-        let kind = match tag.kind {
-            VIDEO => MessageKind::Video,
-            AUDIO => MessageKind::Audio,
-            _ => MessageKind::Script,
-        };
-        demux.push(kind, tag.time, &tag.body).expect("a clip's tags are right");
-        while let Some(item) = demux.poll() {
-            if let Item::Frame(frame) = item {
-                frames.push(Kept {
-                    track: frame.track,
-                    dts: frame.dts,
-                    offset: frame.offset,
-                    key: frame.key,
-                    data: frame.data.to_vec(),
-                });
-            }
-        }
-    }
-    let mut tracks = demux.tracks().to_vec();
-    tracks.sort_by_key(|track| track.kind() != Kind::Video);
-    (tracks, frames)
-}
 
 /// Segments of a second and more, each begun by a keyframe of the first track. `segments_min` is how many there must be.
 fn segmented(mux: &mut dyn SegmentMux, tags: &[Tag], segments_min: u64) -> Pieces {

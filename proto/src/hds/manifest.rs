@@ -5,12 +5,13 @@ use std::fmt::Write;
 use super::bootstrap::{TIMESCALE, millis};
 use crate::media::{Format, Presentation, Rendition};
 use crate::tag::mux;
+use crate::xml::escape;
 
 /// Appends the manifest of the stream `name`: a bootstrap and a media element for each rendition.
 pub fn manifest(presentation: &Presentation, name: &str, renditions: &[&Rendition], out: &mut String) {
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     out.push_str("<manifest xmlns=\"http://ns.adobe.com/f4m/1.0\">\n<id>");
-    put_escaped(name, out);
+    escape(name, out);
     let stream_type = if presentation.is_ended { "recorded" } else { "live" };
     out.push_str("</id>\n");
     put(out, format_args!("<streamType>{stream_type}</streamType>\n"));
@@ -67,19 +68,6 @@ fn length(rendition: &Rendition) -> Option<u64> {
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes all");
-}
-
-fn put_escaped(text: &str, out: &mut String) {
-    for char in text.chars() {
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            // what XML 1.0 has no way to say (2.2)
-            '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            _ => out.push(char),
-        }
-    }
 }
 
 /// RFC 4648, 4.
