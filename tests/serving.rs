@@ -7,71 +7,13 @@ use std::io::Read;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use penstock_proto::hls::check::{self, Media};
-use serde_json::json;
 
-use support::clips;
-use support::fetch::{Client, resolve, text_of, with_query};
-use support::flv::Tag;
-use support::rtmp::Publisher;
-use support::segmented::config;
-use support::server::Server;
-use support::wire::{PATIENCE, Wire};
+use support::fetch::{resolve, text_of, with_query};
+use support::resting::{LIST, Resting};
+use support::wire::Wire;
 
-const LIST: &str = "/cmaf/live/1/index.m3u8";
-const PACE: u32 = 8;
-/// Media before the publisher rests: a whole segment, and half of one.
-const HEAD_MILLIS: u32 = 3_000;
 /// A question that is not answered within is one that waits.
 const WAITS: Duration = Duration::from_millis(150);
-
-/// A stream whose publisher rests, with what its playlist says then.
-struct Resting {
-    server: Server,
-    publisher: Publisher,
-    rest: Vec<Tag>,
-    client: Client,
-    list: Media,
-}
-
-impl Resting {
-    fn new() -> Resting {
-        let server = Server::start(&config(json!({})));
-        let mut publisher = Publisher::start(server.rtmp, "live", PACE);
-        let tags = clips::NO_B_FRAMES.part(u32::MAX);
-        let (before, rest) = tags.split_at(tags.partition_point(|tag| tag.time < HEAD_MILLIS));
-        publisher.send(before);
-        let mut client = Client::new(server.http);
-        // It waits for the half segment's last part: what was sent before it is there.
-        client.text_when_there(LIST, PATIENCE);
-        let text = client.text(&with_query(LIST, "_HLS_msn=2&_HLS_part=1"));
-        let (list, problems) = check::read_media(&text);
-        assert!(problems.is_empty(), "{problems:?}\n{text}");
-        assert!(list.segments.len() == 1 && list.growing.is_some(), "{text}");
-        Resting {
-            server,
-            publisher,
-            rest: rest.to_vec(),
-            client,
-            list,
-        }
-    }
-
-    fn go_on(&mut self) {
-        self.publisher.restart_clock();
-        self.publisher.send(&std::mem::take(&mut self.rest));
-    }
-
-    /// Of a whole segment, with its epoch.
-    fn segment(&self) -> String {
-        resolve(LIST, &self.list.segments[0].uri)
-    }
-
-    fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
-        let answer = self.client.get_with(target, headers);
-        (answer.status, answer.head, answer.body)
-    }
-}
 
 /// The line of a head, without its name.
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -218,11 +160,8 @@ fn playlists_come_in_gzip_to_those_who_take_it() {
 #[test]
 fn a_growing_segment_is_sent_as_it_is_made() {
     let mut resting = Resting::new();
+    let segment = resting.growing();
     let growing = resting.list.growing.clone().expect("there is one");
-    let first = resolve(LIST, &growing.parts[0].uri);
-    let (name, query) = first.split_once('?').expect("it has a query");
-    let name = name.rsplit_once(".0.m4s").expect("it is the first part").0;
-    let segment = format!("{name}.m4s?{query}");
     let head: Vec<u8> = growing
         .parts
         .iter()

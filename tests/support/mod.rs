@@ -25,6 +25,7 @@ pub mod players;
 pub mod process;
 pub mod publish;
 pub mod raw;
+pub mod resting;
 pub mod rtmp;
 pub mod segmented;
 pub mod server;
