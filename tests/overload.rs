@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::json;
 
 use support::air::Air;
+use support::fetch::Client;
 use support::players;
 use support::server::{self, Server};
 use support::wire::{self, PATIENCE, Wire};
@@ -81,10 +82,15 @@ fn drain(streams: &mut [TcpStream]) {
 fn new_viewers_are_refused_and_those_who_watch_lose_nothing() {
     let dir = support::scratch("overload");
     let mut config = server::config(1);
+    let protocols = config["config"]["protocols"].as_array_mut().expect("a list");
+    protocols.push(json!({"connector": "CMAF"}));
     config["config"]["penstock"]["buffered_pause_min"] = json!(0);
     config["config"]["penstock"]["buffered_pause_max"] = json!(1);
     let server = Server::start(&config);
     let air = Air::begin(&server, 2);
+    // Somebody has begun to watch what is fetched piece by piece.
+    let list = "/cmaf/live/1/index.m3u8";
+    Client::new(server.http).text_when_there(list, PATIENCE);
     let crowd = Crowd::watch(server.http, "/live.flv");
     server.wait_counters("the overload", PATIENCE, |counters| counters["overloaded"] == 1);
     let answer = wire::ask(server.http, "GET", "/live.flv", &[]);
@@ -92,12 +98,22 @@ fn new_viewers_are_refused_and_those_who_watch_lose_nothing() {
     let after = answer.header("retry-after").expect("when to come again");
     let after: u32 = after.parse().expect("seconds");
     assert!((5..15).contains(&after), "{after}");
-    // What costs nothing is still answered.
+    for begin in ["/cmaf/live/index.m3u8", "/cmaf/live/index.mpd", "/cmaf/live/Manifest"] {
+        let answer = wire::ask(server.http, "GET", begin, &[]);
+        assert_eq!(answer.status, 503, "{begin}: {}", answer.head);
+        let after = answer.header("retry-after").expect("when to come again");
+        assert!(
+            after.parse().is_ok_and(|after: u32| (5..15).contains(&after)),
+            "{after}"
+        );
+    }
+    // Who has begun goes on, and what costs nothing is still answered.
+    assert_eq!(wire::ask(server.http, "GET", list, &[]).status, 200);
     assert_eq!(wire::ask(server.http, "HEAD", "/live.flv", &[]).status, 200);
     let refused = players::rtmpdump(&server.rtmp_url("live/live"), &dir.join("refused.flv"));
     assert!(!refused.wait_exit(PATIENCE).success(), "{}", refused.said());
     server.wait_log(&["overloaded: new viewers are refused"], PATIENCE);
-    assert_eq!(server.counters()["viewers_refused_overload"], crowd.refused + 2);
+    assert_eq!(server.counters()["viewers_refused_overload"], crowd.refused + 5);
     crowd.leave();
     let deadline = Instant::now() + PATIENCE;
     while !wire::first_media_byte(server.http, "/live.flv", Duration::from_secs(2)) {

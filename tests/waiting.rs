@@ -147,7 +147,8 @@ fn waits_end() {
     }
 }
 
-/// Places of those who went are free, and nobody else notices.
+/// Places of those who went are free, and nobody else notices. One that has closed looks like one that asks no more and waits
+/// for its answer (`nc -N`): it is noticed when that is sent.
 #[test]
 fn who_goes_away_waits_no_longer() {
     const GOING: usize = 60;
@@ -156,14 +157,20 @@ fn who_goes_away_waits_no_longer() {
     let before = server.counters();
     let target = with_query(LIST, NEXT[1]);
     let mut stays = ask(server, &target);
-    let going: Vec<Wire> = (0..GOING).map(|_| ask(server, &target)).collect();
+    let reset: Vec<Wire> = (0..GOING).map(|_| ask(server, &target)).collect();
+    let closed: Vec<Wire> = (0..GOING).map(|_| ask(server, &target)).collect();
     let mut half_closed = ask(server, &target);
     half_closed.half_close();
-    wait_waited(server, before["fetches_waited"] + GOING as u64 + 2);
-    drop(going);
-    let open = before["connections_open"] + 2;
-    server.wait_counters("those who went are gone", PATIENCE, |counters| {
-        counters["connections_open"] <= open
+    wait_waited(server, before["fetches_waited"] + 2 * GOING as u64 + 2);
+    for wire in reset {
+        let stream = wire.into_stream();
+        let linger = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        linger.expect("a TCP socket");
+    }
+    drop(closed);
+    let open = before["connections_open"];
+    server.wait_counters("those who reset are gone", LONGEST_WAIT / 2, |counters| {
+        counters["connections_open"] <= open + GOING as u64 + 2
     });
     let requests = server.counters()["playlist_requests"];
     resting.go_on();
@@ -174,13 +181,20 @@ fn who_goes_away_waits_no_longer() {
     stays.request("GET", LIST, &[]);
     assert_eq!(answer(&mut stays).status, 200);
     assert_eq!(resting.server.counters()["playlist_requests"], requests + 1);
+    resting
+        .server
+        .wait_counters("all who went are gone", PATIENCE, |counters| {
+            counters["connections_open"] <= open + 1
+        });
 }
 
 /// A player that knows no chunks is given a segment when its length is known; one that asks for a Smooth fragment, when
 /// those are there that it tells of.
 #[test]
 fn segments_that_cannot_be_sent_as_they_grow_are_sent_when_they_are_whole() {
-    let mut resting = Resting::new();
+    // A Smooth fragment tells of the next one, which is to be complete.
+    let tags = clips::NUMBERED.part(12_000);
+    let mut resting = Resting::on(Server::start(&config(json!({}))), &tags);
     let growing = resting.growing();
     let name = growing.rsplit_once('/').expect("it is in a folder").1;
     let smooth = format!("/cmaf/live/Q(800001)/{name}");
@@ -246,7 +260,7 @@ fn a_stream_that_begins_is_waited_for() {
 /// The end of the stream is what was waited for; the next stream of its name has another epoch.
 #[test]
 fn the_end_answers_those_who_wait_and_what_follows_is_another_timeline() {
-    let mut resting = Resting::new();
+    let resting = Resting::new();
     let (segment, epoch) = (
         resting.segment(),
         resting.segment().split_once("?e=").expect("an epoch").1.to_string(),
@@ -293,8 +307,9 @@ fn the_servers_end_ends_waits() {
     let mut waiting: Vec<Wire> = (0..20).map(|_| ask(server, &with_query(LIST, NEXT[0]))).collect();
     let mut growing = ask(server, &resting.growing());
     wait_waited(server, before + 20);
-    let head: Vec<u8> = growing.read_at_least(1).to_vec();
-    assert!(!head.is_empty());
+    assert!(!growing.read_at_least(1).is_empty());
+    // Who does not read its end in time is reset.
+    let reader = std::thread::spawn(move || growing.try_answer("GET"));
     let (status, took) = server.terminate(PATIENCE);
     assert!(
         status.success() && took < Duration::from_secs(3),
@@ -306,8 +321,9 @@ fn the_servers_end_ends_waits() {
         let is_end = answer.status == 200 && text_of(&answer).contains("#EXT-X-ENDLIST");
         assert!(is_end || answer.status == 503, "{}", answer.head);
     }
-    let growing = answer(&mut growing);
-    assert!(growing.status == 200 && growing.chunks.len() > 1, "its last chunk came");
+    let whole = reader.join().expect("a reader does not panic");
+    let whole = whole.unwrap_or_else(|why| panic!("{why} after {took:?}\n{}", server.process.said()));
+    assert!(whole.status == 200 && whole.chunks.len() > 1, "its last chunk came");
 }
 
 /// What has left the window is refused at once; what is in it, and was made long ago, is made again with the same bytes.
