@@ -119,9 +119,15 @@ fn waits_end() {
         smooth,
     ];
     let mut wires: Vec<Wire> = targets.iter().map(|target| ask(server, target)).collect();
-    let mut ahead = Wire::connect(server.http);
-    ahead.request("GET", &growing, &[("Range", "bytes=900000000-900000001")]);
-    wires.push(ahead);
+    for range in [
+        "bytes=900000000-900000001",
+        "bytes=900000000-",
+        "bytes=99999999999999999999-",
+    ] {
+        let mut ahead = Wire::connect(server.http);
+        ahead.request("GET", &growing, &[("Range", range)]);
+        wires.push(ahead);
+    }
     let mut old = Wire::connect(server.http);
     old.send(format!("GET {growing} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").as_bytes());
     wires.push(old);
@@ -143,6 +149,7 @@ fn waits_end() {
     assert!(asked.elapsed() < LONGEST_WAIT + PATIENCE / 2, "{:?}", asked.elapsed());
     let after = server.counters();
     assert_eq!(after["fetches_timed_out"] - before["fetches_timed_out"], count);
+    assert_eq!(after["connections_panicked"], 0);
     for wire in &mut wires {
         wire.request("GET", "/cmaf/time.txt", &[]);
         assert_eq!(answer(wire).status, 200, "the connection goes on");
@@ -405,6 +412,17 @@ fn small_questions_have_their_answers() {
     for target in [LIST, &segment[..]] {
         wire.request("POST", target, &[("Content-Length", "0")]);
         assert_eq!(wire.answer("POST").status, 405);
+    }
+    // A HEAD waits for no more than its head.
+    let growing = resting.growing();
+    for (target, framing) in [(&growing[..], "transfer-encoding"), (LIST, "content-length")] {
+        wire.request("HEAD", target, &[]);
+        let answer = wire.answer("HEAD");
+        assert!(
+            answer.status == 200 && answer.header(framing).is_some() && answer.body.is_empty(),
+            "{}",
+            answer.head
+        );
     }
     let clock = resting.client.get("/cmaf/time.txt");
     let text = text_of(&clock);

@@ -420,7 +420,7 @@ fn content_range(first: u64, last: u64, length: u64) -> ContentRange {
 /// Where in the chunked feed the byte `first` of the growing segment is: the start of a chunk, and in front of it, as a chunk of
 /// its own, the rest of the part it stands in. Nothing when it is ahead of all parts, or gone.
 fn place_in_chunks(lane: &Lane, growing: &Growing, first: u64) -> Option<(u64, Vec<u8>)> {
-    let position = growing.start + first;
+    let position = growing.start.checked_add(first)?;
     let at = growing.parts.iter().position(|part| position < part.end);
     let Some(at) = at else {
         let end = growing.parts.last().map_or(growing.start, |part| part.end);
@@ -503,3 +503,6 @@ fn text_type(key: TextKey) -> &'static str {
 fn wall_seconds() -> u64 {
     u64::try_from(clock::wall_micros() / 1_000_000).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

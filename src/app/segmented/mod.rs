@@ -446,3 +446,50 @@ impl Served {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::resolve::tests::{CMAF, MEDIA, NOW, edition};
+    use super::*;
+
+    #[test]
+    fn an_epoch_may_have_lost_its_last_character_where_playlists_hint() {
+        let edition = edition(1, Vec::new(), Vec::new());
+        let part = Item::Part {
+            lane: CMAF,
+            name_millis: 0,
+            part: 0,
+        };
+        let segment = Item::Segment {
+            lane: CMAF,
+            name_millis: 0,
+        };
+        let init = Item::Init {
+            lane: CMAF,
+            generation: Some(0),
+        };
+        for (item, epoch, expected) in [
+            (part, None, true),
+            (part, Some("abcdef"), true),
+            (part, Some("abcde"), true),
+            (segment, Some("abcde"), true),
+            (init, Some("abcdef"), true),
+            (init, Some("abcde"), false),
+            (part, Some("abcd"), false),
+            (part, Some(""), false),
+            (part, Some("bcdef"), false),
+            (part, Some("abcdeg"), false),
+            (part, Some("abcdefg"), false),
+            (segment, Some("ghijkl"), false),
+            (MEDIA, Some("ghijkl"), true),
+        ] {
+            let asked = Asked {
+                name: "live".into(),
+                item,
+                epoch: epoch.map(str::to_owned),
+                reload: NOW,
+            };
+            assert_eq!(is_epoch(&edition, &asked), expected, "{item:?} {epoch:?}");
+        }
+    }
+}
