@@ -47,7 +47,7 @@ fn growing(lengths: &[u64]) -> (Writer, Lane, Growing) {
 fn a_range_of_the_growing_segment_begins_with_a_chunk() {
     let (_writer, lane, growing) = growing(&[100, 30, 5]);
     let place = |first| place_in_chunks(&lane, &growing, first);
-    let at = |chunk| Some((chunk, Vec::new()));
+    let at = |chunk: u64| Some((chunk, Vec::<u8>::new()));
     assert_eq!(place(0), at(7000));
     assert_eq!(place(100), at(7001));
     assert_eq!(place(130), at(7002));
