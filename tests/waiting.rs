@@ -119,11 +119,7 @@ fn waits_end() {
         smooth,
     ];
     let mut wires: Vec<Wire> = targets.iter().map(|target| ask(server, target)).collect();
-    for range in [
-        "bytes=900000000-900000001",
-        "bytes=900000000-",
-        "bytes=99999999999999999999-",
-    ] {
+    for range in ["bytes=900000000-900000001", "bytes=900000000-"] {
         let mut ahead = Wire::connect(server.http);
         ahead.request("GET", &growing, &[("Range", range)]);
         wires.push(ahead);
