@@ -226,16 +226,27 @@ impl Segments {
             return *micros;
         }
         let wanted = f64::from(wanted_millis) * 1000.0;
-        let rate = self.frame_rate(track);
-        if rate <= 0.0 {
-            return wanted as u32;
-        }
-        let frame = 1e6 / rate;
+        let Some((frame, doubt)) = self.frame_micros(track) else {
+            return (wanted + PART_ROUNDING_MICROS) as u32;
+        };
         let frames = (wanted / frame).round().max(1.0);
-        let rounding = (frame / 4.0).min(PART_ROUNDING_MICROS);
+        let rounding = (PART_ROUNDING_MICROS + frames * doubt).min(frame / 4.0);
         let micros = (((frames * frame + rounding) / 1000.0).ceil() * 1000.0) as u32;
         self.part_targets.push((track, micros));
         micros
+    }
+
+    /// How long a frame of a track lasts, and by how much times that were rounded to ms may have it wrong, µs: from complete
+    /// segments, or from as much of the first one as is there.
+    fn frame_micros(&self, track: u32) -> Option<(f64, f64)> {
+        let rate = self.frame_rate(track);
+        if rate > 0.0 {
+            return Some((1e6 / rate, 0.0));
+        }
+        let place = self.tracks.iter().find(|place| place.track == track)?;
+        let intervals = place.running.frames.checked_sub(1).filter(|count| *count > 0)? as f64;
+        let span = (place.last_micros - place.begun_micros) as f64;
+        (span > 0.0).then(|| (span / intervals, 1000.0 / intervals))
     }
 
     /// Bits a second of a track with `overhead` bytes for each frame.

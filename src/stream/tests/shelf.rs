@@ -248,3 +248,55 @@ fn what_nobody_asks_for_is_made_no_more() {
     rig.run(at..at + 10_000);
     assert_eq!(rig.counters.segments_made.value(), made);
 }
+
+#[test]
+fn parts_are_full_also_when_they_are_asked_for_in_the_first_gop() {
+    // Times are rounded to ms, as RTMP has them.
+    for (rate, frames) in [
+        (30.0, 10),
+        (60.0, 20),
+        (25.0, 8),
+        (24.0, 8),
+        (15.0, 5),
+        (10.0, 3),
+        (5.0, 2),
+    ] {
+        // Of two frames at least.
+        for asked_at in [1_200.0 / rate + 10.0, 300.0, 900.0, 2_500.0] {
+            let asked_at = f64::max(asked_at, 2_000.0 / rate) as u32;
+            let mut rig = Rig::new();
+            rig.begin(0);
+            let times = (0..).map(|frame| (f64::from(frame) * 1000.0 / rate).round() as u32);
+            let mut media = None;
+            let mut key_due = 0;
+            for millis in times.take_while(|millis| *millis < 8_000) {
+                if media.is_none() && millis >= asked_at {
+                    media = Some(rig.media(Kind::Video));
+                    rig.shelve(media.unwrap());
+                }
+                rig.frame(Kind::Video, millis, millis >= key_due);
+                rig.frame(Kind::Audio, millis, true);
+                key_due = if millis >= key_due { key_due + 2_000 } else { key_due };
+            }
+            let text = rig.text(media.unwrap());
+            let durations: Vec<Option<f64>> = text
+                .lines()
+                .filter(|line| line.starts_with("#EXT-X-PART:") || line.starts_with("#EXTINF"))
+                .map(|line| line.strip_prefix("#EXT-X-PART:DURATION="))
+                .map(|part| part.map(|part| part.split(',').next().unwrap().parse().unwrap()))
+                .collect();
+            let inner: Vec<f64> = durations
+                .windows(2)
+                .filter_map(|pair| pair[0].filter(|_| pair[1].is_some()))
+                .collect();
+            assert!(inner.len() > 4, "{text}");
+            for duration in inner {
+                let is_full = (duration - f64::from(frames) / rate).abs() < 0.002;
+                assert!(
+                    is_full,
+                    "{rate} a second, asked for at {asked_at} ms: {duration} in\n{text}"
+                );
+            }
+        }
+    }
+}
