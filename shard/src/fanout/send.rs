@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
 use crate::pool::log::Span;
 
-use super::Step;
+use super::{Limit, Step};
 
 impl<M, K: Kernel> Core<M, K> {
     /// Sends the next piece of what this connection has to send.
@@ -282,7 +282,7 @@ impl<M, K: Kernel> Core<M, K> {
         }
         connection.own.ahead = connection.own.first().len();
         let span = local.feed.span(self.id.index(), cursor.position, cursor.end);
-        match span.len < limits::SENDFILE_BYTES && !self.goes_zero_copy(id, span.len) {
+        match !goes_by_reference(cursor, span.len) && !self.goes_zero_copy(id, span.len) {
             true => Behind::Span(span),
             false => Behind::More,
         }
@@ -313,7 +313,7 @@ impl<M, K: Kernel> Core<M, K> {
         };
         let span = local.feed.span(self.id.index(), position, cursor.end);
         let by_zero_copy = self.goes_zero_copy(id, span.len);
-        let by_sendfile = !by_zero_copy && span.len >= limits::SENDFILE_BYTES;
+        let by_sendfile = !by_zero_copy && goes_by_reference(cursor, span.len);
         if by_sendfile {
             local.feed.mark_sendfile(position);
         }
@@ -583,6 +583,17 @@ fn range_end(feed: &Feed, position: u64) -> u64 {
             .record_at(position)
             .map_or_else(|| feed.head(), |record| record.end),
     }
+}
+
+/// Whether so many bytes of a viewer's feed go by `sendfile`: large sends do, and the pieces of a long range. A short one is
+/// what many wait for at once.
+fn goes_by_reference(cursor: &Cursor, bytes: usize) -> bool {
+    let left = match cursor.limit {
+        None => u64::MAX,
+        Some(Limit::At(limit)) => limit.saturating_sub(cursor.position),
+        Some(Limit::EndOfObject) => 0,
+    };
+    bytes >= limits::SENDFILE_BYTES && left >= limits::SENDFILE_RANGE_BYTES
 }
 
 /// Whether a viewer has more than two turns' bytes to go to the newest join point: it is in the past of those who keep up.

@@ -479,8 +479,8 @@ fn a_head_and_what_it_announces_are_one_send() {
         (4096, Limit::At(8000), 8000, (1, 0)),
         // A block ends in it.
         (250_000, Limit::At(270_000), 270_000, (2, 0)),
-        // The head waits for what goes by reference.
-        (5, Limit::At(5 + long), 5 + long, (1, 1)),
+        // However long it is.
+        (5, Limit::At(5 + long), 5 + long, (1, 0)),
         // Nothing stands behind it.
         (77, Limit::At(77), 77, (1, 0)),
     ];
