@@ -25,6 +25,8 @@ pub(super) struct ShelfHere<C = ConnId> {
     waiting: VecDeque<Waiter<C>>,
     /// The timeline that those who wait have looked at last.
     looked_at: String,
+    /// How often somebody was ready: where the next ones begin.
+    rounds: u32,
 }
 
 /// A thing that the home was asked for.
@@ -134,7 +136,8 @@ impl<C: Copy + PartialEq> ShelfHere<C> {
         !self.waiting.is_empty()
     }
 
-    /// Those who are to look again, in their order: all but those whose thing is next as it was. `refused`, which will not
+    /// Those who are to look again, beginning with another one each time, so that nobody who asks in the same order is always
+    /// last: all but those whose thing is next as it was. `refused`, which will not
     /// come, is of no use to wait for.
     pub fn take_ready(&mut self, refused: Option<&Item>) -> Vec<Waiter<C>> {
         let Some(edition) = self.edition.clone().filter(|edition| edition.epoch == self.looked_at) else {
@@ -164,6 +167,11 @@ impl<C: Copy + PartialEq> ShelfHere<C> {
             ready.extend((!stays).then_some(*waiter));
             stays
         });
+        if !ready.is_empty() {
+            self.rounds = self.rounds.wrapping_add(GOLDEN);
+            let first = (u64::from(self.rounds) * ready.len() as u64) >> 32;
+            ready.rotate_left(first as usize);
+        }
         ready
     }
 
@@ -204,6 +212,7 @@ impl<C> Default for ShelfHere<C> {
             promised: Vec::new(),
             waiting: VecDeque::new(),
             looked_at: String::new(),
+            rounds: 0,
         }
     }
 }
@@ -221,6 +230,8 @@ fn is_made_on_request(item: &Item) -> bool {
     matches!(lane, LaneKey::Smooth { .. })
 }
 
+/// 2^32 by the golden ratio: its multiples are evenly spread.
+const GOLDEN: u32 = 0x9e37_79b9;
 /// Pairs of thing and directives whose state is looked up once for all who wait for them: a playlist and a part of some tracks
 /// each, as it is now and as it is next.
 const THINGS_KNOWN: usize = 16;

@@ -54,11 +54,30 @@ fn wait(here: &mut Here, conn: u32, item: Item, reload: Reload) {
 }
 
 fn ready(here: &mut Here, refused: Option<&Item>) -> Vec<u32> {
-    here.take_ready(refused).iter().map(|waiter| waiter.conn).collect()
+    let mut ready: Vec<u32> = here.take_ready(refused).iter().map(|waiter| waiter.conn).collect();
+    ready.sort_unstable();
+    ready
 }
 
 #[test]
-fn those_whose_thing_came_look_again_in_order_and_the_others_stay() {
+fn nobody_is_always_among_the_last() {
+    let mut here = live();
+    let mut last = [0; 50];
+    for round in 0..40 {
+        for conn in 0..50 {
+            wait(&mut here, conn, part(2 + round), NOW);
+        }
+        here.take(with_parts(2 + u64::from(round), 3 + round as usize));
+        let ready = here.take_ready(None);
+        assert_eq!(ready.len(), 50);
+        ready[45..].iter().for_each(|waiter| last[waiter.conn as usize] += 1);
+    }
+    // A tenth of the rounds is each one's share.
+    assert!(last.iter().all(|times| (1..=8).contains(times)), "{last:?}");
+}
+
+#[test]
+fn those_whose_thing_came_look_again_and_the_others_stay() {
     let mut here = live();
     let (next, whole) = (reload(Some(10), Some(2)), reload(Some(10), None));
     for (conn, item, reload) in [
