@@ -133,6 +133,9 @@ pub const PUNCH_PAUSE_MILLIS: u64 = 50;
 
 /// Segments last at least as long, by target duration: players reload at half of it.
 pub const TARGET_MICROS_MIN: i64 = 2_000_000;
+/// A keyframe may come so much later than the ones before let expect: times jitter, and a clip that is looped has a hole. Less
+/// than half a second, so that durations, rounded to seconds as RFC 8216bis compares them, are within the target.
+pub const KEY_LATE_MICROS_MAX: i64 = 100_000;
 /// And at most so long, before a playlist has said what the target is: a GOP that is longer is cut.
 pub const TARGET_MICROS_MAX: i64 = 20_000_000;
 /// GOPs that fit the target before it is promised that segments begin with keyframes.

@@ -2,7 +2,8 @@
 //!
 //! A segment begins at the first keyframe at or after `segmentsize`; at an earlier one when the next GOP would not fit the
 //! target duration; at a frame that is no keyframe when the GOP itself does not fit; at every break. The target duration
-//! grows with what is seen until the first playlist shows it, and is constant from then on.
+//! grows with what is seen until the first playlist shows it, and is constant from then on. A keyframe that comes a little
+//! later than those before is waited for.
 
 use crate::limits;
 
@@ -74,7 +75,7 @@ impl Cuts {
         self.is_promise_broken = false;
     }
 
-    /// No segment lasts longer, s.
+    /// No segment lasts longer, s, but for a keyframe that was a little late.
     pub fn target_seconds(&self) -> u32 {
         let micros = self.fixed.unwrap_or_else(|| self.grown());
         u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX)
@@ -143,7 +144,7 @@ impl Cuts {
         if self.fixed.is_none() {
             self.seen_micros = self.seen_micros.max(gop.min(limits::TARGET_MICROS_MAX));
         }
-        match gop <= self.target_micros() {
+        match gop <= self.target_micros() + limits::KEY_LATE_MICROS_MAX {
             true => self.stable = (self.stable + 1).min(limits::GOPS_STABLE),
             false => self.stable = 0,
         }
@@ -168,7 +169,7 @@ impl Cuts {
         let elapsed = micros - start;
         let target = self.target_micros();
         if key == Key::Key {
-            let is_late = elapsed > target && self.fixed.is_some();
+            let is_late = elapsed > self.longest(start) && self.fixed.is_some();
             let fits_another = elapsed + self.longest_recent_gop().max(self.interval) <= target;
             return match elapsed >= self.segment_micros || !fits_another {
                 _ if elapsed <= 0 => None,
@@ -178,11 +179,21 @@ impl Cuts {
             };
         }
         // While no playlist has shown a target, a GOP may be as long as any that is served.
-        let longest = self.fixed.unwrap_or(limits::TARGET_MICROS_MAX);
+        let longest = match self.fixed {
+            Some(_) => self.longest(start),
+            None => limits::TARGET_MICROS_MAX,
+        };
         if elapsed > longest {
             return Some(Kind::Hole);
         }
         (elapsed > 0 && elapsed + self.interval > longest).then_some(Kind::Forced)
+    }
+
+    /// How long the segment that began at `start` may last: to the target, or some more where a keyframe is about to come.
+    fn longest(&self, start: i64) -> i64 {
+        let target = self.target_micros();
+        let expected = self.key.map_or(0, |key| key + self.longest_recent_gop() - start);
+        target.max(expected.min(target) + limits::KEY_LATE_MICROS_MAX)
     }
 
     fn cut(&mut self, micros: i64, kind: Kind) -> Cut {
@@ -299,13 +310,33 @@ mod tests {
             .collect();
         assert_eq!(
             seen,
-            [(10_000, false, true), (12_000, false, false), (14_000, true, false)]
+            [(10_080, false, true), (12_080, false, false), (14_000, true, false)]
         );
         assert_eq!(broken, [6_000_000], "said once, with its length");
         assert_eq!(cuts.target_seconds(), 2);
         assert!(!cuts.is_stable());
         run(&mut cuts, 14_040, 4_000, 40, 2000);
         assert!(!cuts.is_stable(), "three of them are needed");
+    }
+
+    #[test]
+    fn keyframes_whose_times_jitter_are_no_longer_gops() {
+        let mut cuts = Cuts::new(1900);
+        run(&mut cuts, 0, 8_000, 40, 2000);
+        cuts.fix_target();
+        assert_eq!(cuts.target_seconds(), 2);
+        // Up to 30 ms late, and a hole of 60 ms in a loop.
+        let mut key = 8_000;
+        for late in [0, 3, 30, 0, 60, 1, 29, 0] {
+            for at in (0..50).map(|frame| key + late + frame * 40) {
+                let judged = cuts.main_frame(if at == key + late { Key::Key } else { Key::Between }, at * MILLI);
+                assert_eq!(judged.cut.is_some(), at == key + late, "{at}");
+                assert!(judged.cut.is_none_or(|cut| cut.is_independent && !cut.is_discontinuity));
+                assert_eq!(judged.broken_gop, None);
+            }
+            key += late + 2_000;
+        }
+        assert!(cuts.is_stable(), "the promise holds");
     }
 
     #[test]
