@@ -264,6 +264,11 @@ impl Findings {
         (self.heard.pictures, self.heard.breaks)
     }
 
+    /// From a part's end to its last byte, of those who verify.
+    pub fn part_end(&self) -> &Times {
+        &self.heard.part_end
+    }
+
     pub fn report(&self, report: &mut Report) {
         report.figure("viewers ok", self.ok as f64, "");
         report.figure("viewers failed", self.failed as f64, "");
@@ -294,6 +299,7 @@ impl Findings {
         quantiles("first byte, joins under load,", &self.first_byte_joining);
         quantiles("first keyframe, verifying viewers,", &self.heard.first_picture);
         quantiles("added latency", &self.latency);
+        quantiles("a part's last byte, from the part's end,", &self.heard.part_end);
         quantiles("longest gap of a viewer", &self.gap);
         if self.heard.pictures > 0 {
             report.figure("frames seen by who verifies", self.heard.pictures as f64, "");

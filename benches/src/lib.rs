@@ -25,6 +25,7 @@ pub mod quantity;
 pub mod report;
 pub mod scene;
 pub mod seats;
+pub mod segmented;
 pub mod server;
 pub mod sockets;
 pub mod stamp;

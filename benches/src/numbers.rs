@@ -11,6 +11,7 @@ use crate::placement;
 use crate::proc::{self, Kernel, Memory};
 use crate::report::{Good, Report};
 use crate::scene::{Audience, Findings, Interrupted, Packaging, Stage, pause, report_cost};
+use crate::segmented;
 use crate::server::{Settings, counter};
 
 /// The canonical clip, kb/s.
@@ -50,6 +51,12 @@ pub enum Number {
     FloorRtmp,
     /// 1,000 RTMP viewers, three turns a second, against the floor.
     FloorMerged,
+    /// 1,000 HLS viewers: CPU per GB against nginx with the same segments as files.
+    HlsNginx,
+    /// 100 LL-HLS viewers: a part's end to its last byte.
+    LlHls,
+    /// 1,000 viewers who wait for one part, and for one playlist, against the floor.
+    LlBurst,
     All,
 }
 
@@ -69,7 +76,7 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         settings.shards.to_string()
     };
     report.fact("shards", shards);
-    let scenes: [(Number, Scene); 14] = [
+    let scenes: [(Number, Scene); 17] = [
         (Number::Join, join),
         (Number::Latency, latency),
         (Number::Thousand, thousand),
@@ -84,6 +91,9 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         (Number::FloorFlv, ratios::flv),
         (Number::FloorRtmp, ratios::rtmp),
         (Number::FloorMerged, ratios::merged),
+        (Number::HlsNginx, segmented::hls_nginx),
+        (Number::LlHls, segmented::ll_hls),
+        (Number::LlBurst, segmented::ll_burst),
     ];
     for (one, scene) in scenes {
         if number == one || number == Number::All {

@@ -229,7 +229,8 @@ fn write_config(shards: u32, keys: &serde_json::Value) -> anyhow::Result<PathBuf
             "protocols": [
                 {"connector": "HTTP", "port": 0, "interface": "127.0.0.1"},
                 {"connector": "RTMP", "port": 0, "interface": "127.0.0.1"},
-                {"connector": "FLV"}, {"connector": "HTTPTS"}, {"connector": "MP4"}
+                {"connector": "FLV"}, {"connector": "HTTPTS"}, {"connector": "MP4"},
+                {"connector": "HLS"}, {"connector": "CMAF"}
             ],
             "penstock": penstock
         },

@@ -9,6 +9,7 @@ use penstock_benches::load::{self, Options};
 use penstock_benches::page;
 use penstock_benches::report::Report;
 use penstock_benches::scene::{Packaging, Stage};
+use penstock_benches::segmented;
 use penstock_benches::server::{self, Settings};
 use penstock_benches::steps::instructions;
 use penstock_benches::sys;
@@ -186,4 +187,15 @@ fn a_load_that_nobody_can_watch_is_an_error() {
     let options = Line::parse_from(line.split(' ')).options;
     let error = load::run(&options, settings).unwrap_err();
     assert!(format!("{error}").contains("no viewer played"), "{error}");
+}
+
+/// Nobody has a part or a playlist before it is there, and everybody has it soon.
+#[test]
+fn a_small_burst_is_measured() {
+    let report = segmented::ll_burst_of(20, 2, &settings().unwrap()).unwrap();
+    for what in ["part", "playlist"] {
+        let name = format!("{what}: last byte of the last viewer, penstock / floor, median of the rounds");
+        let ratio = value(&report, &name);
+        assert!(ratio > 0.01 && ratio.is_finite(), "{}", report.table());
+    }
 }

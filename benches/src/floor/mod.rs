@@ -11,10 +11,11 @@ pub mod server;
 mod side;
 
 pub use child::{Options as ChildOptions, Process, clip, serve};
-use cores::Cores;
+pub use cores::Cores;
 use plan::{CLASSES, Plan};
 pub use server::Call;
-use side::{Other, Own, Side};
+use side::{Other, Side};
+pub use side::{Own, measure};
 
 use crate::account;
 use crate::proc;
@@ -78,6 +79,18 @@ pub struct Options {
     /// rtmp:// URL where that server takes the clip.
     #[arg(long, requires = "against")]
     pub publish: Option<String>,
+}
+
+/// The options of the command line, with their defaults.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// `words` of the command line as options.
+pub fn options(words: &str) -> Options {
+    <Line as clap::Parser>::parse_from(format!("floor {words}").split_whitespace()).options
 }
 
 /// What the ratio has to reach.

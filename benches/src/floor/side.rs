@@ -3,6 +3,7 @@
 //! All sides have the same audience, the same times and the same account; they differ in where the sends are counted.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -50,7 +51,7 @@ impl Sends {
 
 /// Running totals of sends at a moment.
 #[derive(Clone, Debug)]
-struct Total {
+pub struct Total {
     at: Instant,
     by_size: Histogram,
     bytes: u64,
@@ -111,6 +112,18 @@ impl Own {
         Ok(own)
     }
 
+    pub fn http(&self) -> SocketAddr {
+        self.server.http
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    pub fn counters(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        self.server.counters()
+    }
+
     pub fn measure(mut self, options: &Options) -> anyhow::Result<Side> {
         let (http, rtmp) = (self.server.http, self.server.rtmp);
         let url = match options.packaging {
@@ -127,7 +140,8 @@ impl Own {
         Ok(side)
     }
 
-    fn check(&mut self) -> anyhow::Result<()> {
+    /// Fails when server or publisher ended by themselves.
+    pub fn check(&mut self) -> anyhow::Result<()> {
         self.server.check()?;
         self.publisher.check()
     }
@@ -197,7 +211,8 @@ impl Other {
     }
 }
 
-fn measure(
+/// What the viewers of `url` saw, and what the process `pid` spent meanwhile.
+pub fn measure(
     label: &str,
     url: &str,
     pid: u32,

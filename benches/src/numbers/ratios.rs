@@ -2,22 +2,9 @@
 //!
 //! One core each for server and generator, whatever `--shards` says.
 
-use clap::Parser;
-
-use crate::floor::{self, Bars, Options};
+use crate::floor::{self, Bars, options};
 use crate::report::Report;
 use crate::server::Settings;
-
-/// The options of the command line, with their defaults.
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    options: Options,
-}
-
-fn options(words: &str) -> Options {
-    Line::parse_from(format!("floor {words}").split_whitespace()).options
-}
 
 /// 1,000 FLV viewers.
 pub fn flv(settings: &Settings) -> anyhow::Result<Report> {

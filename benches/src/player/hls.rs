@@ -242,6 +242,9 @@ impl Hls {
                 track, seconds, next, ..
             } => {
                 if track == 0 {
+                    if let Some(ear) = &mut turn.ear {
+                        ear.piece_came(turn.now);
+                    }
                     let late = self.underrun(turn.now);
                     turn.underrun = turn.underrun.max(late);
                     let from = self.planned_until.map_or(turn.now, |until| until.max(turn.now));
@@ -398,14 +401,17 @@ impl Hls {
         let Some(job) = at.waiting.pop_front() else { return };
         if let (
             What::Media {
-                starts_segment: true,
+                starts_segment,
                 track: 0,
                 ..
             },
             Some(ear),
         ) = (&job.what, &mut turn.ear)
         {
-            ear.segment_begins();
+            ear.piece_asked(turn.now);
+            if *starts_segment {
+                ear.segment_begins();
+            }
         }
         turn.ask(lane, &job.target.authority, job.target.request(job.range));
         at.at_work = Some(job);

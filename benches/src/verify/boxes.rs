@@ -116,7 +116,7 @@ impl Boxes {
                 b"mfhd" => {
                     let number = word(content, 4)?;
                     if let Some(last) = self.sequence.replace(number)
-                        && number != last.wrapping_add(1)
+                        && (number.wrapping_sub(last) as i32) < 1
                     {
                         problem(format!("fragment {number} follows {last}"));
                     }

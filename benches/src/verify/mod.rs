@@ -32,6 +32,9 @@ pub struct Heard {
     pub latency: Times,
     /// From the request to the first picture, which is a keyframe.
     pub first_picture: Times,
+    /// From a part's end, when the next one's first picture was sent, to its last byte's reading: of parts that were asked
+    /// for before they ended.
+    pub part_end: Times,
     /// Pictures that came, since the window began.
     pub pictures: u64,
     /// Times a picture's number did not follow the one before, and how many were left out.
@@ -45,6 +48,7 @@ pub struct Heard {
 impl Heard {
     pub fn begin_window(&mut self) {
         self.latency.clear();
+        self.part_end.clear();
         (self.pictures, self.breaks, self.frames_lost) = (0, 0, 0);
     }
 
@@ -57,6 +61,7 @@ impl Heard {
 
     pub fn add(&mut self, other: &Heard) {
         self.latency.add(&other.latency);
+        self.part_end.add(&other.part_end);
         self.first_picture.add(&other.first_picture);
         self.pictures += other.pictures;
         self.breaks += other.breaks;
@@ -84,6 +89,7 @@ pub struct Ear {
     last: Option<u32>,
     clock: Clock,
     sequences: BTreeMap<u8, u16>,
+    piece: Piece,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -96,6 +102,7 @@ impl Ear {
             last: None,
             clock: Clock::default(),
             sequences: BTreeMap::new(),
+            piece: Piece::default(),
             heard: Arc::clone(heard),
         }
     }
@@ -143,6 +150,16 @@ impl Ear {
         }
     }
 
+    /// A segment or part of the picture is asked for.
+    pub fn piece_asked(&mut self, now: u64) {
+        self.piece.asked_at = now;
+    }
+
+    /// It is here.
+    pub fn piece_came(&mut self, now: u64) {
+        self.piece.came = Some((self.piece.asked_at, now));
+    }
+
     /// An RTMP message.
     pub fn message(&mut self, kind: MessageKind, timestamp: u32, body: &[u8], now: u64) {
         self.clock.check(kind, timestamp, &mut lock(&self.heard));
@@ -166,9 +183,16 @@ impl Ear {
     }
 
     fn look_for_stamps(&mut self, bytes: &[u8], now: u64) {
-        let (heard, last, asked_at) = (&self.heard, &mut self.last, self.asked_at);
-        self.search
-            .feed(bytes, |stamp| note(stamp, now, asked_at, last, &mut lock(heard)));
+        let (heard, last, asked_at, piece) = (&self.heard, &mut self.last, self.asked_at, &mut self.piece);
+        self.search.feed(bytes, |stamp| {
+            // The first picture behind a piece.
+            if let Some((piece_asked, came)) = piece.came.take()
+                && piece_asked < stamp.nanos
+            {
+                lock(heard).part_end.record_nanos(came.saturating_sub(stamp.nanos));
+            }
+            note(stamp, now, asked_at, last, &mut lock(heard));
+        });
     }
 
     fn end_container(&mut self) {
@@ -189,6 +213,13 @@ impl Ear {
     pub fn finish(mut self) {
         self.end_container();
     }
+}
+
+/// What is asked for piece by piece: when the newest was asked for, and the one before it with when it was whole.
+#[derive(Debug, Default)]
+struct Piece {
+    asked_at: u64,
+    came: Option<(u64, u64)>,
 }
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
