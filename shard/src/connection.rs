@@ -45,6 +45,8 @@ pub(crate) struct Cursor {
     pub begun: bool,
     /// Of a range: where it stops. None for who watches an endless feed.
     pub limit: Option<Limit>,
+    /// It is copied, however much of it goes at a time.
+    pub is_short: bool,
     /// Of a range: all that is there is sent, and its feed counts it among those that wait for more.
     pub waits: bool,
 }

@@ -496,6 +496,7 @@ impl<M, K: Kernel> Core<M, K> {
             end: WAITING,
             begun: false,
             limit: None,
+            is_short: false,
             waits: false,
         });
         self.demand_grew(feed);

@@ -62,8 +62,8 @@ pub const OVERLOAD_KEPT_MICROS: u64 = 2_000_000;
 pub const RANGE_BYTES: u64 = 256 * 1024;
 /// From here up a send goes by `sendfile` (DESIGN.md 4.3, measured).
 pub const SENDFILE_BYTES: usize = 64 * 1024;
-/// Where less is left of a range it is copied all the same: those who wait for one part are sent it one behind the other, out
-/// of the core's cache (a thousand of 149 KB: 31 ms in place of 60).
+/// A range of less is copied all the same: those who wait for one part are sent it one behind the other, out of the core's
+/// cache (`numbers ll-burst`).
 pub const SENDFILE_RANGE_BYTES: u64 = 256 * 1024;
 
 /// From here up a zero-copy send may be worth its notification: below, copying costs less (DESIGN.md 4.3).

@@ -6,6 +6,7 @@
 //! - A range is never skipped, and not moved to another shard. Behind the window it keeps its claim, until the feed evicts
 //!   it; then it is copied when little is left of it, or closed.
 //! - Its end is told once, when the socket has taken all of it, or the feed has ended before; and in the same pass.
+//! - A short range is copied, a long one goes as an endless feed does: by `sendfile` where its pieces are large.
 //! - A feed whose ranges are all of bytes that are there has no turn when it grows. When a claim holds back blocks behind
 //!   the window, it has one every [`limits::RELEASE_MICROS`], which publishes what has been let go meanwhile.
 
@@ -76,6 +77,11 @@ impl<M, K: Kernel> Core<M, K> {
             end: start,
             begun: true,
             limit: Some(limit),
+            is_short: match limit {
+                Limit::At(limit) => limit.saturating_sub(start) < limits::SENDFILE_RANGE_BYTES,
+                // Followed while it is made: a part at a time.
+                Limit::EndOfObject => true,
+            },
             waits: false,
         });
         connection.is_cut = false;
@@ -145,7 +151,8 @@ impl<M, K: Kernel> Core<M, K> {
         let until = head.min(cursor.position + limits::RANGE_BYTES);
         cursor.end = match cursor.limit {
             None => return Piece::Nothing,
-            Some(Limit::At(limit)) => until.min(limit),
+            // To a block's end, so that what follows is whole blocks: one send each.
+            Some(Limit::At(limit)) => until.min(limit).min(local.feed.block_end(cursor.position)),
             Some(Limit::EndOfObject) => match local.feed.object_end(cursor.position, until) {
                 ObjectEnd::At(end) => {
                     cursor.limit = Some(Limit::At(end));

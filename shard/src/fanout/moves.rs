@@ -128,6 +128,7 @@ impl<M, K: Kernel> Core<M, K> {
             end: standing.end,
             begun: standing.position != WAITING,
             limit: None,
+            is_short: false,
             waits: false,
         });
         self.demand_grew(feed);

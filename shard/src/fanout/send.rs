@@ -13,7 +13,7 @@ use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
 use crate::pool::log::Span;
 
-use super::{Limit, Step};
+use super::Step;
 
 impl<M, K: Kernel> Core<M, K> {
     /// Sends the next piece of what this connection has to send.
@@ -585,15 +585,9 @@ fn range_end(feed: &Feed, position: u64) -> u64 {
     }
 }
 
-/// Whether so many bytes of a viewer's feed go by `sendfile`: large sends do, and the pieces of a long range. A short one is
-/// what many wait for at once.
+/// Whether so many bytes of a viewer's feed go by `sendfile`.
 fn goes_by_reference(cursor: &Cursor, bytes: usize) -> bool {
-    let left = match cursor.limit {
-        None => u64::MAX,
-        Some(Limit::At(limit)) => limit.saturating_sub(cursor.position),
-        Some(Limit::EndOfObject) => 0,
-    };
-    bytes >= limits::SENDFILE_BYTES && left >= limits::SENDFILE_RANGE_BYTES
+    !cursor.is_short && bytes >= limits::SENDFILE_BYTES
 }
 
 /// Whether a viewer has more than two turns' bytes to go to the newest join point: it is in the past of those who keep up.

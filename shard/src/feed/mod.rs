@@ -430,6 +430,11 @@ impl Feed {
         self.records.span(position, end)
     }
 
+    /// Where the block of `position` ends.
+    pub fn block_end(&self, position: u64) -> u64 {
+        self.records.block_end(position)
+    }
+
     /// Says, before a `sendfile`, that the block of `position` is sent so. The caller has claimed `position`.
     pub fn mark_sendfile(&self, position: u64) {
         assert!(self.records.floor() <= position && position < self.head());

@@ -172,6 +172,11 @@ impl Log {
         }
     }
 
+    /// Where the block of a position ends.
+    pub fn block_end(&self, position: u64) -> u64 {
+        (position / BLOCK_BYTES as u64 + 1) * BLOCK_BYTES as u64
+    }
+
     /// The block of a position that is in the chain.
     pub fn block_at(&self, position: u64) -> BlockId {
         BlockId::from_word(self.slot(position).load(Ordering::Relaxed))

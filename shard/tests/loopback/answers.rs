@@ -473,14 +473,16 @@ fn a_head_and_what_it_announces_are_one_send() {
     let mut peer = Peer::narrow(&world, 0, 1024 * 1024, None);
     let counters = world.counters[0].clone();
     let sends = || (counters.sends.value(), counters.sendfiles.value());
-    let long = 100_000;
+    let (short, long) = (100_000, 300_000);
     let limits = [
         (0, Limit::EndOfObject, 4096, (1, 0)),
         (4096, Limit::At(8000), 8000, (1, 0)),
         // A block ends in it.
         (250_000, Limit::At(270_000), 270_000, (2, 0)),
-        // However long it is.
-        (5, Limit::At(5 + long), 5 + long, (1, 0)),
+        // More than what goes by reference elsewhere, and short for a range.
+        (5, Limit::At(5 + short), 5 + short, (1, 0)),
+        // The head waits for what goes by reference; a block ends in it, and what is behind is little.
+        (5, Limit::At(5 + long), 5 + long, (2, 1)),
         // Nothing stands behind it.
         (77, Limit::At(77), 77, (1, 0)),
     ];
@@ -505,7 +507,7 @@ fn a_head_and_what_it_announces_are_one_send() {
         assert_eq!(sends().0 - before.0, 1, "of {bytes} shared bytes");
     }
     let own = counters.bytes_sent_own.value();
-    assert_eq!(own, 9 * HEAD.len() as u64, "and counted apart");
+    assert_eq!(own, 10 * HEAD.len() as u64, "and counted apart");
 }
 
 /// The same for who watches without end: its join header and the first records.
