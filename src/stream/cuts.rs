@@ -169,7 +169,7 @@ impl Cuts {
         let elapsed = micros - start;
         let target = self.target_micros();
         if key == Key::Key {
-            let is_late = elapsed > self.longest(start) && self.fixed.is_some();
+            let is_late = elapsed > target + limits::KEY_LATE_MICROS_MAX && self.fixed.is_some();
             let fits_another = elapsed + self.longest_recent_gop().max(self.interval) <= target;
             return match elapsed >= self.segment_micros || !fits_another {
                 _ if elapsed <= 0 => None,
@@ -189,11 +189,16 @@ impl Cuts {
         (elapsed > 0 && elapsed + self.interval > longest).then_some(Kind::Forced)
     }
 
-    /// How long the segment that began at `start` may last: to the target, or some more where a keyframe is about to come.
+    /// How long the segment that began at `start` may last without a keyframe: to the target, or some more where one is about
+    /// to come.
     fn longest(&self, start: i64) -> i64 {
         let target = self.target_micros();
+        let latest = target + limits::KEY_LATE_MICROS_MAX;
         let expected = self.key.map_or(0, |key| key + self.longest_recent_gop() - start);
-        target.max(expected.min(target) + limits::KEY_LATE_MICROS_MAX)
+        match expected <= latest {
+            true => target.max(expected + limits::KEY_LATE_MICROS_MAX).min(latest),
+            false => target,
+        }
     }
 
     fn cut(&mut self, micros: i64, kind: Kind) -> Cut {
@@ -337,6 +342,17 @@ mod tests {
             key += late + 2_000;
         }
         assert!(cuts.is_stable(), "the promise holds");
+    }
+
+    #[test]
+    fn long_gops_are_cut_at_the_target_and_not_behind_it() {
+        let mut cuts = Cuts::new(1900);
+        run(&mut cuts, 0, 8_000, 40, 2000);
+        cuts.fix_target();
+        let made = begins(&run(&mut cuts, 8_000, 60_000, 40, 10_000));
+        let late = made.windows(2).filter(|pair| pair[1] - pair[0] > 2_000).count();
+        // Where GOPs were as long as the target before, one is waited for once.
+        assert!(late <= 1 && made.len() >= 30, "{made:?}");
     }
 
     #[test]
