@@ -264,9 +264,9 @@ impl Findings {
         (self.heard.pictures, self.heard.breaks)
     }
 
-    /// From a part's end to its last byte, of those who verify.
-    pub fn part_end(&self) -> &Times {
-        &self.heard.part_end
+    /// From a part's end to its last byte, of those who verify; how many of them stood before a hole.
+    pub fn part_end(&self) -> (&Times, u64) {
+        (&self.heard.part_end, self.heard.holes)
     }
 
     pub fn report(&self, report: &mut Report) {

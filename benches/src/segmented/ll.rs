@@ -43,10 +43,11 @@ pub fn ll_hls(settings: &Settings) -> anyhow::Result<Report> {
         "ll-hls: {VIEWERS} viewers, parts of about a third of a second, 2.6 Mb/s"
     ));
     report.fact("cores", cores.shown());
-    let ends = found.part_end();
+    let (ends, holes) = found.part_end();
     let name = "a part's last byte read, from the part's end, p99";
     report.bar(name, ends.quantile_millis(0.99), "ms", Good::AtMost, LAST_BYTE_MAX);
     report.figure("  parts measured", ends.count() as f64, "");
+    report.figure("  of them before a hole in the clip", holes as f64, "");
     let bad = found.failed + found.stalled + found.frames_lost;
     report.bar("failed, stalled, frames lost", bad as f64, "", Good::AtMost, 0.0);
     report.figure("requests", asked as f64 / spent.seconds, "/s");

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,10 +15,9 @@ use anyhow::{Context, anyhow, bail};
 
 use super::fetch::Fetcher;
 use crate::floor::{Cores, Options, Own, SPREAD_MAX, measure, median_and_spread, options};
-use crate::player::playlist::{self, Playlist};
-use crate::proc;
+use crate::player::playlist::{self, Playlist, START_SEGMENTS};
 use crate::report::{Good, Report};
-use crate::scene::pause;
+use crate::scene::{Findings, pause};
 use crate::server::Settings;
 use crate::target::Target;
 
@@ -53,7 +51,7 @@ pub fn hls_nginx(settings: &Settings) -> anyhow::Result<Report> {
         let folder = Folder::create()?;
         let copier = Copier::start(&target, &folder.0)?;
         let nginx = Nginx::start(&folder.0, &cores)?;
-        report.fact("nginx", proc::program(nginx.child.id()));
+        report.fact("nginx", version());
         copier.wait_ready()?;
         let other = format!("http://{}{path}", nginx.address);
         pairs(&mut report, &mut own, &target.url(), &other, nginx.child.id(), &options)?;
@@ -81,6 +79,7 @@ fn pairs(
         own.check()?;
         for (at, side) in sides.iter().enumerate() {
             bad[at] += side.found.failed + side.found.stalled + side.found.frames_lost;
+            tell_bad(report, ["penstock", "nginx"][at], number, &side.found);
             if let Some(Ok(made)) = side.spent.process.as_ref().map(|process| &process.syscalls) {
                 calls[at].push(*made as f64 * 1e9 / side.spent.bytes as f64);
             }
@@ -116,6 +115,23 @@ fn pairs(
     Ok(())
 }
 
+/// What was wrong for the viewers of one side of a pair.
+fn tell_bad(report: &mut Report, name: &str, pair: u32, found: &Findings) {
+    for (what, count) in [
+        ("failed", found.failed),
+        ("stalled > 1 s", found.stalled),
+        ("frames lost", found.frames_lost),
+        ("segments missed", found.missed),
+    ] {
+        if count > 0 {
+            report.fact(&format!("{name}, pair {pair}"), format!("{count} {what}"));
+        }
+    }
+    for reason in &found.reasons {
+        report.fact(&format!("{name}, pair {pair}, failed"), reason.as_str());
+    }
+}
+
 /// A folder of this run's, gone with it.
 #[derive(Debug)]
 struct Folder(PathBuf);
@@ -135,8 +151,9 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left of it lies in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays: {error}", self.0.display());
+        }
     }
 }
 
@@ -172,7 +189,8 @@ impl Nginx {
         let deadline = Instant::now() + START;
         while std::net::TcpStream::connect(address).is_err() {
             if nginx.child.try_wait()?.is_some() || Instant::now() > deadline {
-                let said = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+                let log = folder.join("error.log");
+                let said = std::fs::read_to_string(&log).unwrap_or_else(|error| format!("{}: {error}", log.display()));
                 bail!("nginx does not listen on {address}: {said}");
             }
             pause(LOOK)?;
@@ -186,6 +204,14 @@ impl Drop for Nginx {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What nginx says of itself, on standard error.
+fn version() -> String {
+    match Command::new("nginx").arg("-v").stdin(Stdio::null()).output() {
+        Ok(said) => String::from_utf8_lossy(&said.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 
@@ -205,49 +231,49 @@ fn configuration(folder: &Path, port: u16) -> String {
 
 /// Keeps a folder as penstock's URLs are.
 struct Copier {
-    stop: Arc<AtomicBool>,
-    ready: Arc<AtomicBool>,
+    /// Dropped to end it.
+    stop: Option<Sender<()>>,
+    /// Hears once, when everything was copied and there is enough for viewers to begin as far from the end as they should:
+    /// with less they run dry by their own doing.
+    ready: Receiver<()>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Copier {
     fn start(master: &Target, folder: &Path) -> anyhow::Result<Copier> {
-        let (stop, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (stop, stopped) = mpsc::channel();
+        let (tell, ready) = mpsc::channel();
         let mut copy = Copy {
             fetcher: Fetcher::new(),
             www: folder.join("www"),
             unlisted: HashMap::new(),
         };
-        let (master, stopped, is_ready) = (master.clone(), Arc::clone(&stop), Arc::clone(&ready));
+        let master = master.clone();
         let run = move || {
-            while !stopped.load(Ordering::Acquire) {
-                copy.all(&master)?;
-                is_ready.store(true, Ordering::Release);
-                std::thread::sleep(LOOK);
+            let mut is_told = false;
+            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                let segments = copy.all(&master)?;
+                if segments > START_SEGMENTS && !std::mem::replace(&mut is_told, true) {
+                    tell.send(()).context("nobody waits for the segments")?;
+                }
             }
             Ok(())
         };
         let thread = std::thread::Builder::new().name("copier".into()).spawn(run)?;
         Ok(Copier {
-            stop,
+            stop: Some(stop),
             ready,
             thread: Some(thread),
         })
     }
 
     fn wait_ready(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START;
-        while !self.ready.load(Ordering::Acquire) {
-            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) || Instant::now() > deadline {
-                bail!("the segments could not be copied");
-            }
-            pause(LOOK)?;
-        }
-        Ok(())
+        let waited = self.ready.recv_timeout(START);
+        waited.map_err(|error| anyhow!("the segments could not be copied: {error}"))
     }
 
     fn check(mut self) -> anyhow::Result<()> {
-        self.stop.store(true, Ordering::Release);
+        self.stop = None;
         let thread = self.thread.take().context("it is ended once")?;
         thread.join().map_err(|_| anyhow!("the copier panicked"))?
     }
@@ -255,11 +281,11 @@ impl Copier {
 
 impl Drop for Copier {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop = None;
         if let Some(thread) = self.thread.take()
-            && !matches!(thread.join(), Ok(Ok(())))
+            && let Err(error) = thread.join().unwrap_or_else(|_| Err(anyhow!("it panicked")))
         {
-            eprintln!("the copier of segments failed");
+            eprintln!("the copier of segments: {error:#}");
         }
     }
 }
@@ -272,22 +298,23 @@ struct Copy {
 }
 
 impl Copy {
-    fn all(&mut self, master: &Target) -> anyhow::Result<()> {
+    /// How many segments each playlist has at least.
+    fn all(&mut self, master: &Target) -> anyhow::Result<usize> {
         let text = self.fetcher.text(master)?;
         let Playlist::Master(found) = playlist::parse(&text)? else {
             bail!("{} is no master playlist", master.url());
         };
-        let mut listed = Vec::new();
+        let (mut listed, mut segments) = (Vec::new(), usize::MAX);
         for list in [Some(found.picture), found.sound].into_iter().flatten() {
-            self.list(&master.resolve(&list)?, &mut listed)?;
+            segments = segments.min(self.list(&master.resolve(&list)?, &mut listed)?);
         }
         self.write(master, text.as_bytes())?;
-        self.forget(&listed);
-        Ok(())
+        self.forget(&listed)?;
+        Ok(segments)
     }
 
-    /// Segments first, and then the playlist that names them.
-    fn list(&mut self, target: &Target, listed: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    /// Segments first, and then the playlist that names them. How many there are.
+    fn list(&mut self, target: &Target, listed: &mut Vec<PathBuf>) -> anyhow::Result<usize> {
         let text = self.fetcher.text(target)?;
         let Playlist::Media(list) = playlist::parse(&text)? else {
             bail!("{} is no media playlist", target.url());
@@ -303,7 +330,8 @@ impl Copy {
             self.unlisted.insert(file.clone(), None);
             listed.push(file);
         }
-        self.write(target, text.as_bytes())
+        self.write(target, text.as_bytes())?;
+        Ok(list.segments.len())
     }
 
     /// A file's name has no query: nginx does not look at it either.
@@ -322,18 +350,19 @@ impl Copy {
         std::fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn forget(&mut self, listed: &[PathBuf]) {
+    fn forget(&mut self, listed: &[PathBuf]) -> anyhow::Result<()> {
         let now = Instant::now();
+        let mut old = Vec::new();
         self.unlisted.retain(|file, since| {
-            if listed.contains(file) {
-                return true;
-            }
-            let is_kept = now.duration_since(*since.get_or_insert(now)) < KEPT;
+            let is_kept = listed.contains(file) || now.duration_since(*since.get_or_insert(now)) < KEPT;
             if !is_kept {
-                // The folder goes at the end anyway.
-                let _ = std::fs::remove_file(file);
+                old.push(file.clone());
             }
             is_kept
         });
+        for file in old {
+            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+        Ok(())
     }
 }

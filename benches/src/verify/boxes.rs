@@ -116,7 +116,7 @@ impl Boxes {
                 b"mfhd" => {
                     let number = word(content, 4)?;
                     if let Some(last) = self.sequence.replace(number)
-                        && (number.wrapping_sub(last) as i32) < 1
+                        && (number.wrapping_sub(last) as i32) <= 0
                     {
                         problem(format!("fragment {number} follows {last}"));
                     }

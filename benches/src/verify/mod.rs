@@ -32,9 +32,11 @@ pub struct Heard {
     pub latency: Times,
     /// From the request to the first picture, which is a keyframe.
     pub first_picture: Times,
-    /// From a part's end, when the next one's first picture was sent, to its last byte's reading: of parts that were asked
-    /// for before they ended.
+    /// From a part's end to its last byte's reading: of parts that were asked for before they ended. A part ends when the
+    /// picture is sent that shows it to be full: the next one's first, or the one behind that where a hole follows.
     pub part_end: Times,
+    /// Of these, parts before a hole.
+    pub holes: u64,
     /// Pictures that came, since the window began.
     pub pictures: u64,
     /// Times a picture's number did not follow the one before, and how many were left out.
@@ -49,6 +51,7 @@ impl Heard {
     pub fn begin_window(&mut self) {
         self.latency.clear();
         self.part_end.clear();
+        self.holes = 0;
         (self.pictures, self.breaks, self.frames_lost) = (0, 0, 0);
     }
 
@@ -62,6 +65,7 @@ impl Heard {
     pub fn add(&mut self, other: &Heard) {
         self.latency.add(&other.latency);
         self.part_end.add(&other.part_end);
+        self.holes += other.holes;
         self.first_picture.add(&other.first_picture);
         self.pictures += other.pictures;
         self.breaks += other.breaks;
@@ -157,7 +161,11 @@ impl Ear {
 
     /// It is here.
     pub fn piece_came(&mut self, now: u64) {
-        self.piece.came = Some((self.piece.asked_at, now));
+        self.piece.came.push(Came {
+            asked_at: self.piece.asked_at,
+            at: now,
+            next: None,
+        });
     }
 
     /// An RTMP message.
@@ -185,12 +193,7 @@ impl Ear {
     fn look_for_stamps(&mut self, bytes: &[u8], now: u64) {
         let (heard, last, asked_at, piece) = (&self.heard, &mut self.last, self.asked_at, &mut self.piece);
         self.search.feed(bytes, |stamp| {
-            // The first picture behind a piece.
-            if let Some((piece_asked, came)) = piece.came.take()
-                && piece_asked < stamp.nanos
-            {
-                lock(heard).part_end.record_nanos(came.saturating_sub(stamp.nanos));
-            }
+            piece.picture(stamp.nanos, &mut lock(heard));
             note(stamp, now, asked_at, last, &mut lock(heard));
         });
     }
@@ -215,11 +218,44 @@ impl Ear {
     }
 }
 
-/// What is asked for piece by piece: when the newest was asked for, and the one before it with when it was whole.
+/// What is asked for piece by piece: when the newest was asked for, and those before it whose end is not known yet.
 #[derive(Debug, Default)]
 struct Piece {
     asked_at: u64,
-    came: Option<(u64, u64)>,
+    came: Vec<Came>,
+    /// When the newest picture was sent.
+    newest: u64,
+}
+
+/// A piece that is here, until it is known when it ended: two pictures later.
+#[derive(Debug)]
+struct Came {
+    asked_at: u64,
+    at: u64,
+    /// When the first picture behind it was sent, and how long after the one before.
+    next: Option<(u64, u64)>,
+}
+
+impl Piece {
+    /// A picture that was sent at `nanos`. A server that makes its parts as full as they can be does not know that a picture
+    /// lasts too long for one before the picture behind it is there.
+    fn picture(&mut self, nanos: u64, heard: &mut Heard) {
+        let interval = nanos.saturating_sub(self.newest);
+        self.newest = nanos;
+        self.came.retain_mut(|came| {
+            let Some((first, before)) = came.next else {
+                came.next = Some((nanos, interval));
+                return true;
+            };
+            let is_hole = interval > before + before / 2;
+            let end = if is_hole { nanos } else { first };
+            if came.asked_at < end {
+                heard.part_end.record_nanos(came.at.saturating_sub(end));
+                heard.holes += u64::from(is_hole);
+            }
+            false
+        });
+    }
 }
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {

@@ -129,3 +129,36 @@ fn a_lost_transport_packet_is_found() {
     assert_eq!(hear(&[1, 2, 3]), 0);
     assert_eq!(hear(&[1, 3]), 1);
 }
+
+/// Parts of three pictures 30 ms apart; the second ends where a picture lasts 60, which is known when the next is sent.
+#[test]
+fn a_parts_end_is_when_it_is_known_to_be_full() {
+    const MILLI: u64 = 1_000_000;
+    let mut ear = ear(0);
+    let mut send = |sent: &[u64], asked: u64, came: u64| {
+        ear.0.piece_asked(asked * MILLI);
+        for (number, nanos) in sent.iter().enumerate() {
+            let mut bytes = b"pictures".to_vec();
+            Stamp {
+                nanos: nanos * MILLI,
+                number: number as u32,
+            }
+            .emit(&mut bytes);
+            ear.0.look_for_stamps(&bytes, came * MILLI);
+        }
+        ear.0.piece_came(came * MILLI);
+    };
+    // Asked for when it is there: nothing of the server's.
+    send(&[10, 40, 70], 200, 201);
+    send(&[100, 130, 160], 90, 192);
+    send(&[190, 220], 185, 314);
+    // 250 lasts 60, and is alone.
+    send(&[250], 249, 312);
+    send(&[310, 340], 311, 371);
+    send(&[370, 400], 371, 430);
+    let heard = finish(ear);
+    assert_eq!((heard.part_end.count(), heard.holes), (4, 1));
+    // 2 ms behind 190, 4 behind 310, 2 behind 310, 1 behind 370.
+    let longest = heard.part_end.quantile_millis(1.0);
+    assert!((3.9..4.2).contains(&longest), "{longest}");
+}
