@@ -165,7 +165,8 @@ fn serve(path: &Path, memory: Option<Amount>) -> anyhow::Result<ExitCode> {
 fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
     let text = format!(
         r#"{{"config":{{"protocols":[{{"connector":"HTTP","port":{http_port}}},{{"connector":"RTMP","port":{rtmp_port}}},
-        {{"connector":"FLV"}},{{"connector":"HTTPTS"}},{{"connector":"MP4"}}]}},
+        {{"connector":"FLV"}},{{"connector":"HTTPTS"}},{{"connector":"MP4"}},
+        {{"connector":"HLS"}},{{"connector":"CMAF"}}]}},
         "streams":{{"demo":{{"source":"push://127.0.0.1"}},"live":{{"source":"push://127.0.0.1,[::1]"}}}}}}"#
     );
     let (config, _) = Config::parse(&text, "demo").map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
@@ -193,7 +194,10 @@ fn welcome(http: u16, rtmp: u16) -> String {
          http://127.0.0.1:{http}/demo.mp4      in a browser, or any player\n  \
          http://127.0.0.1:{http}/demo.flv      ffplay, VLC, mpegts.js\n  \
          http://127.0.0.1:{http}/demo.ts       ffplay, VLC, mpegts.js\n  \
-         rtmp://127.0.0.1:{rtmp}/play/demo     ffplay, VLC, OBS\n\n\
+         rtmp://127.0.0.1:{rtmp}/play/demo     ffplay, VLC, OBS\n  \
+         http://127.0.0.1:{http}/hls/demo/index.m3u8     HLS: VLC, hls.js\n  \
+         http://127.0.0.1:{http}/cmaf/demo/index.m3u8    low-latency HLS: hls.js\n  \
+         http://127.0.0.1:{http}/cmaf/demo/index.mpd     DASH: dash.js, Shaka\n\n\
          Push your own, from this host, and watch it as `live` in place of `demo`:\n  \
          ffmpeg -re -i FILE -c:v libx264 -c:a aac -f flv rtmp://127.0.0.1:{rtmp}/app/live\n  \
          OBS: server rtmp://127.0.0.1:{rtmp}/app, stream key live\n\n\

@@ -254,7 +254,15 @@ fn demo_plays_and_stops() {
         })
     };
     demo.wait_words(&["Stop it with Ctrl-C"], WITHIN);
-    for end in ["/demo.flv", "/demo.ts", "/demo.mp4", "/play/demo"] {
+    for end in [
+        "/demo.flv",
+        "/demo.ts",
+        "/demo.mp4",
+        "/play/demo",
+        "/hls/demo/index.m3u8",
+        "/cmaf/demo/index.m3u8",
+        "/cmaf/demo/index.mpd",
+    ] {
         let mut command = std::process::Command::new("ffprobe");
         command.args([
             "-v",
