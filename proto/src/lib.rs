@@ -3,7 +3,8 @@
 //! Nothing here owns a socket, a file, a clock, a thread, randomness or a log: bytes, time and seeds come in as
 //! arguments, and what to do comes out as values. A protocol is one folder; none imports another. What they share is
 //! [`media`] (tracks, frames, breaks, the [`media::Mux`] seam), [`codec`] (headers of the codecs themselves),
-//! [`tag`] (the audio and video message body that RTMP, FLV and HDS have in common) and [`xml`].
+//! [`tag`] (the audio and video message body that RTMP, FLV and HDS have in common), [`rtp`] (packets, payload formats and
+//! RTCP, for all that speak it) with their descriptions, and [`xml`].
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,8 @@ mod damage;
 pub mod media;
 #[cfg(any(test, feature = "fuzzing"))]
 mod noise;
+pub mod rtp;
+pub mod sdp;
 #[cfg(test)]
 mod states;
 pub mod tag;

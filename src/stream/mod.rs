@@ -20,8 +20,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use penstock_proto::dtsc::wire::packet;
-use penstock_proto::media::{Break, Frame, Kind, Track, rescale};
-use penstock_proto::tag::demux::{Demux, Item, MessageKind};
+use penstock_proto::media::{Break, Frame, Item, Kind, Track, rescale};
+use penstock_proto::tag::demux::{Demux, MessageKind};
 use penstock_shard::connection::ConnId;
 use penstock_shard::pool::Pool;
 use penstock_shard::ring::{self, RingError, State, flags};

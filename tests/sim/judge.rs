@@ -3,9 +3,9 @@
 //!
 //! Gaps are counted here; whether the server has said that it skipped is compared in the world.
 
-use penstock_proto::media::Kind;
+use penstock_proto::media::{Item, Kind};
 use penstock_proto::mp4::{self, ReadError};
-use penstock_proto::tag::{Demux, Item};
+use penstock_proto::tag::Demux;
 use penstock_proto::{flv, ts};
 
 use super::clip::{self, AUDIO, Seen, VIDEO};

@@ -1,7 +1,7 @@
 //! Frames as they leave the demuxer of a publisher's messages: what muxers are given, without a server around them.
 
-use penstock_proto::media::{Frame, Kind, Track};
-use penstock_proto::tag::{Demux, Item, MessageKind};
+use penstock_proto::media::{Frame, Item, Kind, Track};
+use penstock_proto::tag::{Demux, MessageKind};
 
 use super::flv::{AUDIO, Tag, VIDEO};
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use penstock_proto::codec::{flac, vp9};
-use penstock_proto::media::{self, Codec, Format};
-use penstock_proto::tag::{Demux, Item, MessageKind, mux};
+use penstock_proto::media::{self, Codec, Format, Item};
+use penstock_proto::tag::{Demux, MessageKind, mux};
 
 use super::flv::{AUDIO, SCRIPT, Tag, VIDEO};
 use super::normal::{self, Frame, Kind, Recording, Source, Track};

@@ -6,10 +6,11 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use penstock_proto::media::Item;
 use penstock_proto::media::{Codec, Format, Frame, Mux, Records, Track};
 use penstock_proto::rtmp::wire::chunk::{Message, Reader, write_message};
 use penstock_proto::rtmp::wire::message;
-use penstock_proto::tag::demux::{Demux, Item};
+use penstock_proto::tag::demux::Demux;
 use penstock_proto::tag::{self, MessageKind};
 use penstock_proto::{flv, mp4, rtmp, ts};
 use penstock_shard::feed;

@@ -21,7 +21,11 @@ pub fn rfc6381(track: &Track) -> Option<String> {
         Codec::Flac => Some("fLaC".to_owned()),
         Codec::Ac3 => Some("ac-3".to_owned()),
         Codec::Eac3 => Some("ec-3".to_owned()),
-        Codec::Vp8 | Codec::Alaw | Codec::Ulaw | Codec::Pcm | Codec::Json => None,
+        // Layers 1 and 2 as an object type of MPEG-4 audio.
+        Codec::Mp2 => Some("mp4a.40.33".to_owned()),
+        Codec::Vp8 | Codec::Mjpeg | Codec::Alaw | Codec::Ulaw | Codec::Pcm | Codec::G722 | Codec::Json | Codec::Rtp => {
+            None
+        }
     }
 }
 

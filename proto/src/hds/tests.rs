@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use super::read::{self, Fragment};
 use super::*;
 use crate::codec::cases::{self, hex};
-use crate::media::{Codec, Format, Frame, Pieces, Presentation, Rate, Rendition, Segment, SegmentMux, Track};
+use crate::media::{Codec, Format, Frame, Item, Pieces, Presentation, Rate, Rendition, Segment, SegmentMux, Track};
 use crate::tag::wire::outer::TagHeader;
-use crate::tag::{Demux, Item, MessageKind};
+use crate::tag::{Demux, MessageKind};
 
 fn video() -> Track {
     Track {

@@ -4,8 +4,9 @@
 //! their codec data is the avcC/hvcC record; AV1 frames are OBUs with size fields and without temporal delimiter, codec
 //! data is the av1C record; AAC frames are raw (no ADTS), codec data is the AudioSpecificConfig; Opus frames are raw
 //! packets, codec data is an `OpusHead` (or empty); FLAC frames are FLAC frames, codec data is the 34-byte STREAMINFO
-//! behind its `fLaC` mark and block head; VP9/VP8 codec data is the vpcC record or empty; MP3 and AC-3 need none; JSON
-//! frames are UTF-8 text.
+//! behind its `fLaC` mark and block head; VP9/VP8 codec data is the vpcC record or empty; MP3, MP2, AC-3, G.722 and JPEG need none;
+//! JSON frames are UTF-8 text; RTP frames are one byte (bit 0: the packet's marker) and one packet's payload, codec data
+//! are the format's SDP lines (`rtp::format`).
 //!
 //! Times are exact: decode time and composition offset count in the track's own timescale (the sample rate for audio,
 //! 90,000 or finer for video).
@@ -25,6 +26,8 @@ pub enum Codec {
     Av1 = 3,
     Vp8 = 4,
     Vp9 = 5,
+    /// Motion JPEG: every frame is a whole JPEG image.
+    Mjpeg = 6,
     Aac = 32,
     Mp3 = 33,
     Opus = 34,
@@ -37,8 +40,14 @@ pub enum Codec {
     Ulaw = 39,
     /// Linear PCM, big-endian.
     Pcm = 40,
+    /// ITU-T G.722, 64 kb/s; two samples a byte.
+    G722 = 41,
+    /// MPEG-1/2 layers I and II.
+    Mp2 = 42,
     /// Text of one JSON value a frame.
     Json = 64,
+    /// An RTP format that is not read here. See the payload conventions.
+    Rtp = 65,
 }
 
 /// What a track carries.
@@ -66,6 +75,7 @@ impl Codec {
             Codec::Av1 => "AV1",
             Codec::Vp8 => "VP8",
             Codec::Vp9 => "VP9",
+            Codec::Mjpeg => "JPEG",
             Codec::Aac => "AAC",
             Codec::Mp3 => "MP3",
             Codec::Opus => "opus",
@@ -75,7 +85,10 @@ impl Codec {
             Codec::Alaw => "ALAW",
             Codec::Ulaw => "ULAW",
             Codec::Pcm => "PCM",
+            Codec::G722 => "G722",
+            Codec::Mp2 => "MP2",
             Codec::Json => "JSON",
+            Codec::Rtp => "RTP",
         }
     }
 }
@@ -159,6 +172,16 @@ pub enum Break {
     TimeJump = 4,
 }
 
+/// What a demuxer has read.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// Before the next frame; the demuxer's tracks are those in force behind it.
+    Break(Break),
+    Frame(Frame<'a>),
+    /// What is announced, or hints in the tracks (size, frame rate, bit rate), changed.
+    Metadata,
+}
+
 /// What a muxer makes of a break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -187,6 +210,10 @@ pub trait Mux: std::fmt::Debug {
     /// One frame of a track named in the last `start` or `on_break`. May push none (a chunk is not full), one or several
     /// records. A record before which a viewer can start (the newest keyframe) is pushed as a join.
     fn frame(&mut self, frame: &Frame<'_>, out: &mut Records);
+
+    /// Where stream time stands on the clock of the wall: `stream_micros` is (or was) at `unix_micros` since 1970. Before
+    /// `start`, and whenever it is measured anew (about once a second).
+    fn wall_clock(&mut self, _stream_micros: i64, _unix_micros: i64) {}
 
     /// Everything held back is pushed, and what ends the container, if it has an end.
     fn finish(&mut self, out: &mut Records);

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::limits::TRACKS_MAX;
-use super::{Demux, Item, MessageKind, mux};
+use super::{Demux, MessageKind, mux};
 use crate::media::Frame;
+use crate::media::Item;
 
 /// Any bytes as messages of one publisher: of each a byte that says its kind and whether time jumps, one of time, two of
 /// length, and the body.

@@ -17,5 +17,5 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 
-pub use demux::{Announced, Counters, Demux, Item, MessageKind};
+pub use demux::{Announced, Counters, Demux, MessageKind};
 pub use error::Error;

@@ -265,8 +265,9 @@ const AV1_TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0];
 mod tests {
     use super::*;
     use crate::codec::cases::{self, hex};
+    use crate::media::Item;
+    use crate::tag::Demux;
     use crate::tag::amf0;
-    use crate::tag::{Demux, Item};
 
     fn track(codec: Codec, record: &str) -> Track {
         let (timescale, format) = match codec.kind() {

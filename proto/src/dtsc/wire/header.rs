@@ -261,7 +261,7 @@ fn type_name(kind: Kind) -> &'static str {
 /// ISO 639-2 has three letters; tags of BCP 47 are at most this long in practice (RFC 5646, 4.4.1).
 const LANGUAGE_BYTES_MAX: usize = 35;
 
-const CODECS: [Codec; 15] = [
+const CODECS: [Codec; 19] = [
     Codec::H264,
     Codec::Hevc,
     Codec::Av1,
@@ -277,6 +277,10 @@ const CODECS: [Codec; 15] = [
     Codec::Ulaw,
     Codec::Pcm,
     Codec::Json,
+    Codec::Mjpeg,
+    Codec::G722,
+    Codec::Mp2,
+    Codec::Rtp,
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::flv::Reader;
-use crate::media::{Codec, Format, Mux as _};
-use crate::tag::{Demux, Item, MessageKind};
+use crate::media::{Codec, Format, Item, Mux as _};
+use crate::tag::{Demux, MessageKind};
 
 fn video() -> Track {
     Track {

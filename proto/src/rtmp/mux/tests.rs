@@ -1,7 +1,7 @@
 use super::super::wire::chunk::Reader;
 use super::*;
-use crate::media::{Codec, Format, Mux as _};
-use crate::tag::{Demux, Item};
+use crate::media::{Codec, Format, Item, Mux as _};
+use crate::tag::Demux;
 
 const AVCC: &[u8] = &[
     1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 25, 0x67, 0x42, 0xC0, 0x1E, 0xDA, 0x02, 0x80, 0xBF, 0xE5, 0xC0, 0x44, 0, 0, 3,

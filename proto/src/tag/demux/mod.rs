@@ -20,7 +20,7 @@ use super::limits::{JSON_BYTES_MAX, TRACKS_MAX};
 use super::wire::{Audio, AudioCodec, AudioPacket, SoundFormat, Video, VideoCodec, VideoPacket};
 use super::{Error, wire::FrameType};
 use crate::codec::{ac3, flac, mp3, opus};
-use crate::media::{Break, Codec, Format, Frame, Kind, Track};
+use crate::media::{Break, Codec, Format, Frame, Item, Kind, Track};
 
 use clock::{AudioClock, StreamClock, VideoClock, ticks};
 use script::{Hints, Script};
@@ -32,16 +32,6 @@ pub enum MessageKind {
     Audio,
     Video,
     Script,
-}
-
-/// What a push brought.
-#[derive(Debug)]
-pub enum Item<'a> {
-    /// Before the next frame; [`Demux::tracks`] are those in force behind it.
-    Break(Break),
-    Frame(Frame<'a>),
-    /// [`Demux::announced`] or hints in [`Demux::tracks`] (size, frame rate, bit rate) changed.
-    Metadata,
 }
 
 /// What `onMetaData` hints; None where it says nothing.

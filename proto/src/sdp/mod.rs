@@ -1,0 +1,40 @@
+//! Session descriptions (RFC 8866) as RTSP uses them: any camera's text to media with their payload formats, and back.
+//!
+//! Not here: what a payload format means (`rtp`).
+
+use crate::rtp::format::PayloadFormat;
+
+/// A session description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// `s=`
+    pub name: String,
+    /// Session-level `a=control`; empty if there is none.
+    pub control: String,
+    /// `a=range`, as it stands there; empty if there is none.
+    pub range: String,
+    pub media: Vec<Media>,
+}
+
+/// One media line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    pub port: u16,
+    /// `RTP/AVP` and the like, as it stands there.
+    pub protocol: String,
+    /// `a=control`, absolute or relative; empty if there is none.
+    pub control: String,
+    pub direction: Direction,
+    /// The first payload type that is RTP media; none for what is not.
+    pub format: Option<PayloadFormat>,
+}
+
+/// Which way media go, as the text says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    #[default]
+    SendReceive,
+    SendOnly,
+    ReceiveOnly,
+    Inactive,
+}
