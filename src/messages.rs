@@ -14,7 +14,7 @@ use penstock_shard::feed::Feed;
 use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::mesh::ShardId;
 
-use crate::config::SecondPublisher;
+use crate::config::{Protocol, SecondPublisher};
 use crate::names::{Hosts, StreamName};
 use crate::registry::Packaging;
 use crate::shelf::{Edition, Item, Shelving};
@@ -178,6 +178,7 @@ pub struct Moved<K: Kernel> {
     pub claim: ClaimId,
     pub detached: Detached<K::Socket>,
     pub peer: SocketAddr,
+    pub protocol: Protocol,
     /// The exported session.
     pub session: Vec<u8>,
     /// Received and not yet taken by it.

@@ -7,7 +7,7 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::Core;
 use penstock_shard::kernel::Kernel;
 
-use super::rtmp::Role;
+use super::dialogue::Role;
 use super::{App, Session};
 use crate::messages::Message;
 

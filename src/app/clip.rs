@@ -10,7 +10,7 @@ use super::{App, Timer, guarded};
 use crate::directory::Grant;
 use crate::messages::{ClaimId, Message};
 use crate::names::StreamName;
-use crate::stream::Publisher;
+use crate::stream::{Input, Piece, Publisher};
 
 /// About ten seconds of test picture and tone, made by `src/demo/make-clip`.
 const CLIP: &[u8] = include_bytes!("../demo/clip.flv");
@@ -96,7 +96,7 @@ impl<K: Kernel> App<K> {
         let Grant::Granted { .. } = self.directory.claim_at(&name, claim, core.id()) else {
             return info!(stream = name.as_str(), "the clip is not played: the name is taken");
         };
-        match self.take_publisher(core, &name, Publisher::new(claim, None, core.now())) {
+        match self.take_publisher(core, &name, Publisher::new(claim, None, Input::tags(), core.now())) {
             Ok(place) => {
                 info!(stream = name.as_str(), "the built-in clip plays");
                 self.clip = Some(Clip::read(name, claim, place, core.now()));
@@ -141,7 +141,12 @@ impl<K: Kernel> App<K> {
             }
             // 32-bit stream time wraps, as a publisher's does.
             let timestamp = (u64::from(timed.millis) + clip.rounds * clip.round_millis) as u32;
-            self.push_media(core, clip.place, timed.kind, timestamp, &timed.body);
+            let message = Piece::Message {
+                kind: timed.kind,
+                timestamp,
+                body: &timed.body,
+            };
+            self.push_media(core, clip.place, &message);
             clip.next += 1;
         }
         self.flush_stream(core, clip.place);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use penstock_proto::tag::demux::MessageKind;
 use penstock_shard::core::{Core, FeedId};
 use penstock_shard::feed::Feed;
 use penstock_shard::kernel::Kernel;
@@ -17,7 +16,7 @@ use crate::messages::{Message, Open, Opening};
 use crate::names::StreamName;
 use crate::registry::Packaging;
 use crate::shelf::Shelving;
-use crate::stream::Stream;
+use crate::stream::{Piece, Stream};
 
 /// Streams by place and by name. A place is reused; timers that name it look before they act.
 #[derive(Debug, Default)]
@@ -89,18 +88,11 @@ impl Streams {
 }
 
 impl<K: Kernel> App<K> {
-    pub(super) fn push_media(
-        &mut self,
-        core: &mut Core<Message<K>, K>,
-        place: usize,
-        kind: MessageKind,
-        timestamp: u32,
-        body: &[u8],
-    ) {
-        self.look_at_memory(core, body.len());
+    pub(super) fn push_media(&mut self, core: &mut Core<Message<K>, K>, place: usize, piece: &Piece<'_>) {
+        self.look_at_memory(core, piece.bytes());
         let now = core.now();
         if let Some(stream) = self.streams.at_mut(place) {
-            stream.push(now, kind, timestamp, body, &self.counters);
+            stream.push(now, piece, &self.counters);
         }
     }
 

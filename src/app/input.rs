@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use penstock_shard::core::Core;
 use penstock_shard::kernel::Kernel;
 
-use super::rtmp::Role;
+use super::dialogue::Role;
 use super::{App, Peer, Session};
 use crate::limits;
 use crate::messages::Message;
@@ -50,6 +50,6 @@ impl<K: Kernel> App<K> {
 
 impl Peer {
     fn publishes(&self) -> bool {
-        matches!(&self.session, Session::Rtmp(session) if matches!(session.role, Role::Publishing { .. }))
+        matches!(self.session.role(), Some(Role::Publishing { .. }))
     }
 }

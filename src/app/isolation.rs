@@ -17,7 +17,7 @@ use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
 use tracing::info;
 
-use super::rtmp::Role;
+use super::dialogue::Role;
 use super::{App, Peer, Session};
 use crate::directory::arbiter_of;
 use crate::messages::{ClaimId, Message, Open, Opening};
@@ -80,10 +80,10 @@ impl<K: Kernel> App<K> {
 
     /// Gives up what others wait for: the stream that the peer was writing, and its name.
     fn forsake(&mut self, core: &mut Core<Message<K>, K>, peer: &mut Peer) {
-        let Session::Rtmp(session) = &mut peer.session else {
+        let Some(its) = peer.session.role_mut() else {
             return;
         };
-        match std::mem::replace(&mut session.role, Role::None) {
+        match std::mem::replace(its, Role::None) {
             Role::Publishing { name, claim, place } => {
                 self.counters.publishers.sub(1);
                 self.take_away(core, place);
@@ -101,7 +101,7 @@ impl<K: Kernel> App<K> {
                 }
                 self.release(core, name, claim);
             }
-            role => session.role = role,
+            role => *its = role,
         }
     }
 

@@ -1,12 +1,14 @@
 //! The appliance on one shard: sessions of its connections, streams at home here, names it arbitrates, feeds it watches.
 //!
 //! Every call is an event from the shard; nothing here waits. Sessions are fed and drained in their drivers (`http`,
-//! `rtmp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `publishers`, streams at
-//! home in `home`.
+//! `rtmp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `admission` and
+//! `publishers`, streams at home in `home`.
 
 mod addresses;
+mod admission;
 mod check;
 mod clip;
+mod dialogue;
 mod home;
 mod http;
 mod input;
@@ -40,6 +42,7 @@ use crate::messages::Message;
 use crate::names::{Hosts, NameError, PushRule, StreamName};
 
 pub use addresses::Addresses;
+use dialogue::Role;
 use home::Streams;
 use isolation::guarded;
 use outbox::Outbox;
@@ -324,11 +327,9 @@ impl<K: Kernel> shard::App<K> for App<K> {
     fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
-        match peer.session {
-            Session::Rtmp(session) if session.travel.leaving.is_none() => {
-                self.move_publisher(core, peer.address, *session, detached);
-            }
-            session => self.viewer_leaves(core, peer.address, session, detached),
+        match peer.session.role() {
+            Some(Role::Moving { .. }) => self.move_publisher(core, peer.address, peer.session, detached),
+            _ => self.viewer_leaves(core, peer.address, peer.session, detached),
         }
         self.stop_if_empty(core);
     }

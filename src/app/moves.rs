@@ -13,8 +13,9 @@ use tracing::warn;
 
 use std::net::SocketAddr;
 
+use super::dialogue::Role;
 use super::http::{HttpPeer, State};
-use super::rtmp::{Role, RtmpPeer};
+use super::rtmp::RtmpPeer;
 use super::viewers::Answer;
 use super::{App, Peer, Session, guarded};
 use crate::limits;

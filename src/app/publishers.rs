@@ -1,51 +1,42 @@
-//! Publishers: admission, claim of the name, the move to the home shard, the end (DESIGN.md 4.5). All of it is done
-//! before a publisher hears that it may begin.
+//! Publishers of any protocol: claim of the name, the move to the home shard, the end (DESIGN.md 4.5). All of it is done
+//! before a publisher hears that it may begin. Who may publish at all is in `admission`.
 
 use std::net::SocketAddr;
 
-use penstock_proto::rtmp::{self, PublishRejection, StopReason};
+use penstock_proto::rtmp;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached};
 use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
 use tracing::{info, warn};
 
-use super::rtmp::{Role, RtmpPeer, play_name};
+use super::admission::Asked;
+use super::dialogue::{Denial, Dialogue, Role};
+use super::rtmp::RtmpPeer;
 use super::{App, Peer, Session, guarded};
-use crate::config::{SecondPublisher, Source};
+use crate::config::{Protocol, SecondPublisher};
 use crate::counters::AppCounters;
 use crate::directory::{Grant, arbiter_of};
 use crate::messages::{ClaimId, Message, Moved, NameTaken};
-use crate::names::{StreamName, percent_decoded};
+use crate::names::StreamName;
 use crate::stream::{Publisher, Stream};
 
-/// A publish that is refused: the code, what the peer and the log are told, and the line that the configuration lacks.
-struct Refusal {
-    code: PublishRejection,
-    why: String,
-    add: Option<String>,
-}
-
 impl<K: Kernel> App<K> {
-    /// A publisher asks: it is checked against the configuration, then the name is claimed. No password: the URL has one
-    /// level, which is the name.
-    pub(super) fn rtmp_publish(
+    /// A publisher asks: it is checked against the configuration, then the name is claimed.
+    pub(super) fn publish(
         &mut self,
         core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
-        peer: &mut RtmpPeer,
-        asked: &str,
-        password: Option<&str>,
+        peer: &mut dyn Dialogue<K>,
+        asked: &Asked<'_>,
     ) {
-        let admitted = self.admit(core.now(), asked, password.unwrap_or_default(), address);
-        let (name, second) = match admitted {
+        let (name, second) = match self.admit(core.now(), asked, address) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.log_refusal(asked, password, address, &refusal);
-                let Refusal { code, why, add } = refusal;
-                let why = add.map_or(why.clone(), |add| format!("{why}; add to streams: {add}"));
-                return peer.session.reject_publish(code, &why);
+                self.count_refusal(&refusal);
+                self.log_refusal(asked, address, &refusal);
+                return peer.refuse_publish(refusal.denial, &refusal.in_full());
             }
         };
         self.claims += 1;
@@ -59,70 +50,9 @@ impl<K: Kernel> App<K> {
             second,
         };
         if self.send(core, arbiter, question).is_err() {
-            return peer
-                .session
-                .reject_publish(PublishRejection::Failed, "the server is too busy; try again");
+            return peer.refuse_publish(Denial::Failed, "the server is too busy; try again");
         }
-        peer.role = Role::Claiming { name, claim };
-    }
-
-    /// A passphrase in the place of the name is not logged, nor what was made of it.
-    fn log_refusal(&self, asked: &str, password: Option<&str>, address: SocketAddr, refusal: &Refusal) {
-        let Refusal { code, why, add } = refusal;
-        let is_name = *code == PublishRejection::BadName;
-        // A name that stands alone is the application, and may be a passphrase of somebody else's.
-        let (asked, reason) = match password {
-            None if is_name => ("", "the URL has no stream name: rtmp://HOST/PASSPHRASE/NAME"),
-            _ if self.has_passphrase(asked) || self.has_passphrase(&percent_decoded(asked)) => (
-                "",
-                "a passphrase stands in the place of the stream name: rtmp://HOST/PASSPHRASE/NAME",
-            ),
-            _ => (asked, why.as_str()),
-        };
-        match add {
-            Some(add) if !asked.is_empty() => {
-                warn!(peer = %address, asked, reason, add_to_streams = %add, "publisher refused");
-            }
-            _ => warn!(peer = %address, asked, reason, "publisher refused"),
-        }
-    }
-
-    fn admit(
-        &self,
-        now: u64,
-        asked: &str,
-        password: &str,
-        address: SocketAddr,
-    ) -> Result<(StreamName, SecondPublisher), Refusal> {
-        let refusal = |code, why| Refusal { code, why, add: None };
-        let name = self.stream_name(now, &play_name(asked), address).map_err(|error| {
-            self.counters.publishers_refused_name.add(1);
-            refusal(PublishRejection::BadName, error.to_string())
-        })?;
-        let Some(stream) = self.configured(&name) else {
-            self.counters.publishers_refused_unknown.add(1);
-            let why = format!("no stream {} is configured", name.base());
-            let add = Some(streams_line(&name, address));
-            return Err(Refusal {
-                add,
-                ..refusal(PublishRejection::BadName, why)
-            });
-        };
-        let Source::Push(rule) = &stream.source else {
-            self.counters.publishers_refused_rule.add(1);
-            let why = format!("stream {} has a source of its own and takes no publisher", name.base());
-            return Err(refusal(PublishRejection::Rejected, why));
-        };
-        // An encoder may have left the URL's escapes in it.
-        let allowed = rule.allows(address.ip(), password, &self.hosts).or_else(|no| {
-            rule.allows(address.ip(), &percent_decoded(password), &self.hosts)
-                .map_err(|_| no)
-        });
-        allowed.map_err(|no| {
-            self.counters.publishers_refused_rule.add(1);
-            refusal(PublishRejection::Unauthorized, no.to_string())
-        })?;
-        Ok((name, stream.second_publisher))
+        *peer.role() = Role::Claiming { name, claim };
     }
 
     /// As arbiter: who gets the name.
@@ -161,7 +91,7 @@ impl<K: Kernel> App<K> {
         home: Result<ShardId, NameTaken>,
     ) {
         self.with_peer(core, conn, |app, core, peer| {
-            if let Session::Rtmp(session) = &mut peer.session {
+            if let Some(session) = peer.session.dialogue() {
                 app.claim_answered(core, conn, peer.address, session, claim, home);
             }
         });
@@ -172,39 +102,39 @@ impl<K: Kernel> App<K> {
         core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
-        peer: &mut RtmpPeer,
+        peer: &mut dyn Dialogue<K>,
         claim: ClaimId,
         home: Result<ShardId, NameTaken>,
     ) {
-        let name = match &peer.role {
+        let name = match peer.role() {
             Role::Claiming { name, claim: mine } if *mine == claim => name.clone(),
             _ => return,
         };
         match home {
             Err(taken) => {
-                peer.role = Role::None;
+                *peer.role() = Role::None;
                 self.counters.publishers_refused_busy.add(1);
-                let (code, why) = match taken {
+                let (denial, why) = match taken {
                     NameTaken::Busy => (
-                        PublishRejection::BadName,
+                        Denial::Taken,
                         format!("stream {} already has a publisher", name.as_str()),
                     ),
                     NameTaken::Full => (
-                        PublishRejection::Failed,
+                        Denial::Failed,
                         "too many streams are published here; try again later".into(),
                     ),
                 };
                 warn!(peer = %address, stream = name.as_str(), reason = why, "publisher refused");
-                peer.session.reject_publish(code, &why);
-                self.rtmp_feed(core, conn, address, peer, &[]);
+                peer.refuse_publish(denial, &why);
+                peer.feed(self, core, conn, address, &[]);
             }
             Ok(home) if home == core.id() => {
                 self.begin_publish(core, conn, address, peer, name, claim);
-                let pending = std::mem::take(&mut peer.pending);
-                self.rtmp_feed(core, conn, address, peer, &pending);
+                let pending = peer.take_pending();
+                peer.feed(self, core, conn, address, &pending);
             }
             Ok(_) => {
-                peer.role = Role::Moving { name, claim };
+                *peer.role() = Role::Moving { name, claim };
                 core.detach(conn);
             }
         }
@@ -215,17 +145,20 @@ impl<K: Kernel> App<K> {
         &mut self,
         core: &mut Core<Message<K>, K>,
         address: SocketAddr,
-        peer: RtmpPeer,
+        mut session: Session,
         detached: Detached<K::Socket>,
     ) {
-        let Role::Moving { name, claim } = peer.role else {
+        let Some(peer) = session.dialogue::<K>() else {
             return self.addresses.leave(address.ip());
         };
-        let mut session = Vec::new();
+        let Role::Moving { name, claim } = std::mem::replace(peer.role(), Role::None) else {
+            return self.addresses.leave(address.ip());
+        };
+        let mut bytes = Vec::new();
         let exported = guarded(|| {
             #[cfg(test)]
             crate::trap::spring(crate::trap::Step::Export);
-            peer.session.export(&mut session);
+            peer.export(&mut bytes);
         });
         if exported.is_none() {
             self.addresses.leave(address.ip());
@@ -236,8 +169,9 @@ impl<K: Kernel> App<K> {
             claim,
             detached,
             peer: address,
-            session,
-            pending: peer.pending,
+            protocol: peer.protocol(),
+            session: bytes,
+            pending: peer.take_pending(),
         };
         self.counters.publishers_moved.add(1);
         // The arbiter knows where the home is.
@@ -260,15 +194,16 @@ impl<K: Kernel> App<K> {
             claim,
             detached,
             peer: address,
+            protocol,
             session,
             pending,
         } = moved;
         let imported = guarded(|| {
             #[cfg(test)]
             crate::trap::spring(crate::trap::Step::Import);
-            rtmp::Session::import(&session)
+            imported_publisher(protocol, &session)
         });
-        let Some(Ok(session)) = imported else {
+        let Some(Some(mut session)) = imported else {
             warn!(stream = name.as_str(), peer = %address, "a moved publisher could not be read");
             self.addresses.leave(address.ip());
             return self.moved_in_vain(core, name, claim);
@@ -277,16 +212,17 @@ impl<K: Kernel> App<K> {
             self.addresses.leave(address.ip());
             return self.release(core, name, claim);
         };
-        let mut session = Box::new(RtmpPeer::resumed(session, Vec::new()));
-        session.role = Role::Claiming {
-            name: name.clone(),
-            claim,
-        };
-        self.peers.insert(Peer::new(conn, address, Session::Rtmp(session)));
+        if let Some(role) = session.role_mut() {
+            *role = Role::Claiming {
+                name: name.clone(),
+                claim,
+            };
+        }
+        self.peers.insert(Peer::new(conn, address, session));
         self.with_peer(core, conn, |app, core, peer| {
-            if let Session::Rtmp(session) = &mut peer.session {
+            if let Some(session) = peer.session.dialogue() {
                 app.begin_publish(core, conn, address, session, name, claim);
-                app.rtmp_feed(core, conn, address, session, &pending);
+                session.feed(app, core, conn, address, &pending);
             }
         });
     }
@@ -294,19 +230,19 @@ impl<K: Kernel> App<K> {
     /// Ends a publisher on its way, which lost its name to another.
     fn turn_away(&mut self, core: &mut Core<Message<K>, K>, moved: Moved<K>) {
         self.counters.publishers_replaced.add(1);
-        let imported = guarded(|| rtmp::Session::import(&moved.session).ok()).flatten();
+        let imported = guarded(|| imported_publisher(moved.protocol, &moved.session)).flatten();
         let adopted = imported.and_then(|session| Some((session, core.adopt(moved.detached)?)));
-        let Some((session, conn)) = adopted else {
+        let Some((mut session, conn)) = adopted else {
             return self.addresses.leave(moved.peer.ip());
         };
-        let mut peer = RtmpPeer::resumed(session, Vec::new());
         let why = format!("another publisher took stream {} over", moved.name.as_str());
         warn!(peer = %moved.peer, stream = moved.name.as_str(), reason = why, "publisher refused");
-        peer.session.reject_publish(PublishRejection::BadName, &why);
-        peer.transmit(core, conn);
+        if let Some(peer) = session.dialogue() {
+            peer.refuse_publish(Denial::Taken, &why);
+            peer.transmit(core, conn);
+        }
         core.finish(conn);
-        self.peers
-            .insert(Peer::new(conn, moved.peer, Session::Rtmp(Box::new(peer))));
+        self.peers.insert(Peer::new(conn, moved.peer, session));
     }
 
     /// At the home: the stream takes the publisher, and the peer hears of it.
@@ -315,11 +251,11 @@ impl<K: Kernel> App<K> {
         core: &mut Core<Message<K>, K>,
         conn: ConnId,
         address: SocketAddr,
-        peer: &mut RtmpPeer,
+        peer: &mut dyn Dialogue<K>,
         name: StreamName,
         claim: ClaimId,
     ) {
-        let publisher = Publisher::new(claim, Some(conn), core.now());
+        let publisher = Publisher::new(claim, Some(conn), peer.input(), core.now());
         match self.take_publisher(core, &name, publisher) {
             Ok(place) => {
                 #[cfg(test)]
@@ -327,14 +263,14 @@ impl<K: Kernel> App<K> {
                 self.counters.publishers.add(1);
                 self.counters.publishers_accepted.add(1);
                 info!(stream = name.as_str(), peer = %address, shard = core.id().0, "publisher accepted");
-                peer.role = Role::Publishing { name, claim, place };
-                peer.session.accept_publish();
+                *peer.role() = Role::Publishing { name, claim, place };
+                peer.accept_publish();
                 peer.transmit(core, conn);
             }
             Err(why) => {
                 warn!(stream = name.as_str(), peer = %address, reason = why, "publisher refused");
-                peer.role = Role::None;
-                peer.session.reject_publish(PublishRejection::Failed, &why);
+                *peer.role() = Role::None;
+                peer.refuse_publish(Denial::Failed, &why);
                 self.release(core, name, claim);
             }
         }
@@ -409,9 +345,9 @@ impl<K: Kernel> App<K> {
         };
         self.counters.publishers_replaced.add(1);
         self.with_peer(core, conn, |app, core, peer| {
-            if let Session::Rtmp(session) = &mut peer.session {
-                session.session.publish_stopped(StopReason::Replaced);
-                app.rtmp_unpublish(core, peer.address, session, why.to_owned());
+            if let Some(session) = peer.session.dialogue() {
+                session.replaced();
+                app.unpublish(core, peer.address, session.role(), why.to_owned());
                 session.transmit(core, conn);
                 core.finish(conn);
             }
@@ -419,24 +355,24 @@ impl<K: Kernel> App<K> {
     }
 
     /// The peer publishes no more, for whatever reason.
-    pub(super) fn rtmp_unpublish(
+    pub(super) fn unpublish(
         &mut self,
         core: &mut Core<Message<K>, K>,
         address: SocketAddr,
-        peer: &mut RtmpPeer,
+        role: &mut Role,
         why: String,
     ) {
         // The last that muxers may say of a stream is said while the role still tells whose stream it is.
-        if let Role::Publishing { claim, place, .. } = peer.role {
+        if let Role::Publishing { claim, place, .. } = *role {
             self.publisher_left(core, address, place, claim, why);
         }
-        match std::mem::replace(&mut peer.role, Role::None) {
+        match std::mem::replace(role, Role::None) {
             Role::Publishing { name, claim, .. } => {
                 self.counters.publishers.sub(1);
                 self.release(core, name, claim);
             }
             Role::Claiming { name, claim } | Role::Moving { name, claim } => self.release(core, name, claim),
-            role => peer.role = role,
+            other => *role = other,
         }
     }
 
@@ -467,11 +403,13 @@ impl<K: Kernel> App<K> {
     }
 }
 
-/// What the configuration lacks for a publisher, as it is written there.
-fn streams_line(name: &StreamName, address: SocketAddr) -> String {
-    let host = match address {
-        SocketAddr::V4(address) => address.ip().to_string(),
-        SocketAddr::V6(address) => format!("[{}]", address.ip()),
-    };
-    format!(r#""{}":{{"source":"push://{host}"}}"#, name.base())
+/// A session that was exported to publish elsewhere; none if these bytes are none.
+fn imported_publisher(protocol: Protocol, bytes: &[u8]) -> Option<Session> {
+    match protocol {
+        Protocol::Http => None,
+        Protocol::Rtmp => {
+            let session = rtmp::Session::import(bytes).ok()?;
+            Some(Session::Rtmp(Box::new(RtmpPeer::resumed(session, Vec::new()))))
+        }
+    }
 }

@@ -2,19 +2,23 @@
 
 use std::net::SocketAddr;
 
-use penstock_proto::rtmp::{self, Event, Output, PlayRejection, StopReason};
+use penstock_proto::rtmp::{self, Event, Output, PlayRejection, PublishRejection, StopReason};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
 use tracing::{debug, info};
 
+use super::admission::Asked;
+use super::dialogue::{Denial, Dialogue, Role};
 use super::moves::Travel;
 use super::viewers::Answer;
 use super::{App, reason};
+use crate::config::Protocol;
 use crate::limits;
-use crate::messages::{ClaimId, Message, Settling};
+use crate::messages::{Message, Settling};
 use crate::names::{StreamName, percent_decoded};
 use crate::registry::Packaging;
+use crate::stream::{Input, Piece};
 
 #[derive(Debug)]
 pub(super) struct RtmpPeer {
@@ -23,43 +27,6 @@ pub(super) struct RtmpPeer {
     pub pending: Vec<u8>,
     pub role: Role,
     pub travel: Travel,
-}
-
-#[derive(Debug)]
-pub(super) enum Role {
-    None,
-    /// The arbiter is asked for the name.
-    Claiming {
-        name: StreamName,
-        claim: ClaimId,
-    },
-    /// On its way to the stream's home.
-    Moving {
-        name: StreamName,
-        claim: ClaimId,
-    },
-    /// At the stream's home, which is here.
-    Publishing {
-        name: StreamName,
-        claim: ClaimId,
-        place: usize,
-    },
-    Asking {
-        name: StreamName,
-        packaging: Packaging,
-        /// Of a viewer who resumes: since when it watches.
-        since: Option<u64>,
-    },
-    Watching {
-        name: StreamName,
-        packaging: Packaging,
-        since: u64,
-    },
-    Paused {
-        name: StreamName,
-        packaging: Packaging,
-        since: u64,
-    },
 }
 
 impl RtmpPeer {
@@ -104,9 +71,40 @@ impl RtmpPeer {
         };
         core.set_deadline(conn, at);
     }
+}
 
-    /// Sends what the session has to say, where no event can be among it.
-    pub fn transmit<K: Kernel>(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
+impl<K: Kernel> Dialogue<K> for RtmpPeer {
+    fn protocol(&self) -> Protocol {
+        Protocol::Rtmp
+    }
+
+    fn role(&mut self) -> &mut Role {
+        &mut self.role
+    }
+
+    fn input(&self) -> Input {
+        Input::tags()
+    }
+
+    fn accept_publish(&mut self) {
+        self.session.accept_publish();
+    }
+
+    fn refuse_publish(&mut self, denial: Denial, why: &str) {
+        let code = match denial {
+            Denial::BadName | Denial::Unknown | Denial::Taken => PublishRejection::BadName,
+            Denial::Rejected => PublishRejection::Rejected,
+            Denial::Unauthorized => PublishRejection::Unauthorized,
+            Denial::Failed => PublishRejection::Failed,
+        };
+        self.session.reject_publish(code, why);
+    }
+
+    fn replaced(&mut self) {
+        self.session.publish_stopped(StopReason::Replaced);
+    }
+
+    fn transmit(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Transmit(bytes) => core.send(conn, bytes),
@@ -116,6 +114,25 @@ impl RtmpPeer {
                 Output::Media { .. } => {}
             }
         }
+    }
+
+    fn export(&self, out: &mut Vec<u8>) {
+        self.session.export(out);
+    }
+
+    fn take_pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    fn feed(
+        &mut self,
+        app: &mut App<K>,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        bytes: &[u8],
+    ) {
+        app.rtmp_feed(core, conn, address, self, bytes);
     }
 }
 
@@ -209,7 +226,8 @@ impl<K: Kernel> App<K> {
                     kind, timestamp, body, ..
                 }) => {
                     if let Role::Publishing { place, .. } = peer.role {
-                        self.push_media(core, place, kind, timestamp, body);
+                        let message = Piece::Message { kind, timestamp, body };
+                        self.push_media(core, place, &message);
                     }
                     None
                 }
@@ -234,14 +252,20 @@ impl<K: Kernel> App<K> {
             Event::Connected { flash_ver, .. } => debug!(peer = %address, flash_ver, "RTMP connected"),
             Event::PublishRequested { app, name, .. } => {
                 // One level of path: it is the name, and there is no password.
-                let (asked, password) = if name.is_empty() {
+                let (name, password) = if name.is_empty() {
                     (app.as_str(), None)
                 } else {
                     (name.as_str(), Some(app.as_str()))
                 };
-                self.rtmp_publish(core, conn, address, peer, asked, password);
+                let asked = Asked {
+                    name,
+                    password,
+                    proof: None,
+                    form: "rtmp://HOST/PASSPHRASE/NAME",
+                };
+                self.publish(core, conn, address, peer, &asked);
             }
-            Event::PublishEnded { .. } => self.rtmp_unpublish(core, address, peer, "unpublished".into()),
+            Event::PublishEnded { .. } => self.unpublish(core, address, &mut peer.role, "unpublished".into()),
             Event::PlayRequested {
                 stream_id, app, name, ..
             } => {
@@ -250,7 +274,7 @@ impl<K: Kernel> App<K> {
             }
             Event::PlayEnded { .. } => {
                 core.leave_feed(conn);
-                self.viewer_gone(core, conn, address, peer, "stopped".into());
+                self.viewer_gone(core, conn, address, &mut peer.role, "stopped".into());
             }
             Event::Paused { .. } => self.rtmp_paused(core, conn, peer),
             Event::Resumed { .. } => self.rtmp_resumed(core, conn, address, peer),
@@ -379,7 +403,7 @@ impl<K: Kernel> App<K> {
             peer.session.play_stopped(StopReason::StreamEnded);
             peer.transmit(core, conn);
             peer.role = Role::Paused { name, packaging, since };
-            return self.viewer_gone(core, conn, address, peer, why);
+            return self.viewer_gone(core, conn, address, &mut peer.role, why);
         }
         if matches!(answer, Answer::Overloaded | Answer::Busy) {
             return peer.session.reject_play(PlayRejection::Failed, &why);
@@ -415,7 +439,7 @@ impl<K: Kernel> App<K> {
             let why = format!("{} has not begun yet; try again", name.as_str());
             if since.is_some() {
                 peer.session.play_stopped(StopReason::StreamEnded);
-                self.viewer_gone(core, conn, address, peer, why);
+                self.viewer_gone(core, conn, address, &mut peer.role, why);
             } else {
                 self.wait_no_longer(conn, name, Some(*packaging));
                 peer.role = Role::None;
@@ -443,37 +467,8 @@ impl<K: Kernel> App<K> {
         why: End,
     ) {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTMP connection ended");
-        self.rtmp_unpublish(core, address, peer, reason(why));
-        self.viewer_gone(core, conn, address, peer, reason(why));
-    }
-
-    /// The viewer watches, or waits to, no longer.
-    fn viewer_gone(
-        &mut self,
-        core: &Core<Message<K>, K>,
-        conn: ConnId,
-        address: SocketAddr,
-        peer: &mut RtmpPeer,
-        why: String,
-    ) {
-        if let Role::Asking { name, packaging, .. } = &peer.role {
-            self.wait_no_longer(conn, name, Some(*packaging));
-        }
-        match std::mem::replace(&mut peer.role, Role::None) {
-            Role::Asking { since: None, .. } => {}
-            Role::Watching { name, since, .. }
-            | Role::Paused { name, since, .. }
-            | Role::Asking {
-                name,
-                since: Some(since),
-                ..
-            } => {
-                self.counters.viewers.sub(1);
-                let seconds = (core.now() - since) / 1_000_000;
-                info!(stream = name.as_str(), output = "RTMP", peer = %address, seconds, reason = why, "viewer left");
-            }
-            role => peer.role = role,
-        }
+        self.unpublish(core, address, &mut peer.role, reason(why));
+        self.viewer_gone(core, conn, address, &mut peer.role, reason(why));
     }
 }
 

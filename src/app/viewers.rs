@@ -5,6 +5,7 @@
 //! home that says "not here" is asked again of the arbiter before a viewer is told so.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use penstock_shard::connection::ConnId;
@@ -13,7 +14,9 @@ use penstock_shard::fanout::Class;
 use penstock_shard::feed::Feed;
 use penstock_shard::kernel::Kernel;
 use penstock_shard::mesh::ShardId;
+use tracing::info;
 
+use super::dialogue::Role;
 use super::{App, Session};
 use crate::directory::arbiter_of;
 use crate::limits;
@@ -309,6 +312,35 @@ impl<K: Kernel> App<K> {
             from: core.id(),
         };
         self.deliver(core, watched.home, unwatch);
+    }
+
+    /// The viewer watches, or waits to, no longer.
+    pub(super) fn viewer_gone(
+        &mut self,
+        core: &Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        role: &mut Role,
+        why: String,
+    ) {
+        if let Role::Asking { name, packaging, .. } = &*role {
+            self.wait_no_longer(conn, name, Some(*packaging));
+        }
+        match std::mem::replace(role, Role::None) {
+            Role::Asking { since: None, .. } => {}
+            Role::Watching { name, packaging, since }
+            | Role::Paused { name, packaging, since }
+            | Role::Asking {
+                name,
+                packaging,
+                since: Some(since),
+            } => {
+                self.counters.viewers.sub(1);
+                let (seconds, output) = ((core.now() - since) / 1_000_000, registry::title(packaging));
+                info!(stream = name.as_str(), output, peer = %address, seconds, reason = why, "viewer left");
+            }
+            other => *role = other,
+        }
     }
 
     /// Why a viewer gets nothing, in words for it.

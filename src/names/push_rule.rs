@@ -70,6 +70,16 @@ pub enum Refusal {
     PassphraseWrong { peer: IpAddr, hosts: HostList },
 }
 
+impl Refusal {
+    /// Of a peer that showed a passphrase in another way than as a password.
+    pub fn of_one_who_tried(self) -> Refusal {
+        match self {
+            Refusal::PassphraseMissing { peer, hosts } => Refusal::PassphraseWrong { peer, hosts },
+            other => other,
+        }
+    }
+}
+
 /// Whether the rule names hosts beside the passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostList {
@@ -126,6 +136,11 @@ impl PushRule {
     pub fn is_passphrase(&self, text: &str) -> bool {
         let passphrase = self.passphrase.as_ref();
         passphrase.is_some_and(|passphrase| equal_in_constant_time(passphrase.as_bytes(), text.as_bytes()))
+    }
+
+    /// Whether somebody who `proves` that it knows a passphrase knows this rule's.
+    pub fn is_proven_by(&self, proves: impl Fn(&str) -> bool) -> bool {
+        self.passphrase.as_ref().is_some_and(|passphrase| proves(passphrase))
     }
 
     /// Whether `peer`, which gave `password` (empty: none), may publish; `known` are the addresses of host names.

@@ -2,8 +2,8 @@
 //! announce a sound that never comes. So a stream starts once with all its tracks, and no viewer sees one join late.
 
 use penstock_proto::media::{Frame, Kind, Track, rescale};
-use penstock_proto::tag::demux::Demux;
 
+use super::input::Completeness;
 use super::main_track;
 use crate::limits;
 
@@ -92,20 +92,19 @@ impl Held {
     }
 
     /// Whether to wait no longer: every track that is to be expected is there, and the main one begins with a keyframe.
-    pub fn is_enough(&self, demux: &Demux) -> bool {
+    pub fn is_enough(&self, completeness: Completeness) -> bool {
         if self.frames.is_empty() {
             return false;
         }
-        let announced = demux.announced();
         let span = self.last_micros - self.first_micros;
         let has = |kind| self.tracks.iter().any(|track| track.kind() == kind);
-        let (complete, span_max) = if announced.video.is_none() && announced.audio.is_none() {
-            (
+        let (complete, span_max) = match completeness {
+            Completeness::Unsaid => (
                 has(Kind::Video) && has(Kind::Audio),
                 limits::START_HOLD_UNANNOUNCED_MICROS,
-            )
-        } else {
-            (demux.is_complete(), limits::START_HOLD_MICROS)
+            ),
+            Completeness::Missing => (false, limits::START_HOLD_MICROS),
+            Completeness::Complete => (true, limits::START_HOLD_MICROS),
         };
         let keyed = main_track(&self.tracks)
             .is_some_and(|main| self.frames.iter().any(|frame| frame.track == main && frame.key));

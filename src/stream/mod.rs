@@ -9,6 +9,7 @@
 mod cuts;
 mod frames;
 mod held;
+mod input;
 mod packaged;
 mod presence;
 mod segments;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 
 use penstock_proto::dtsc::wire::packet;
 use penstock_proto::media::{Break, Frame, Item, Kind, Track, rescale};
-use penstock_proto::tag::demux::{Demux, MessageKind};
 use penstock_shard::connection::ConnId;
 use penstock_shard::pool::Pool;
 use penstock_shard::ring::{self, RingError, State, flags};
@@ -36,6 +36,7 @@ use crate::registry::{self, Packaging};
 
 use frames::in_force;
 use held::Held;
+pub use input::{Input, Piece};
 pub use packaged::{Fate, Packaged};
 use presence::Presence;
 use segments::{Arrival, Segments};
@@ -89,18 +90,18 @@ pub struct Publisher {
     pub claim: ClaimId,
     /// Its connection; none for the built-in clip.
     pub conn: Option<ConnId>,
-    pub demux: Demux,
+    input: Input,
     pub frames: u64,
     pub bytes: u64,
     pub since: u64,
 }
 
 impl Publisher {
-    pub fn new(claim: ClaimId, conn: Option<ConnId>, now: u64) -> Self {
+    pub fn new(claim: ClaimId, conn: Option<ConnId>, input: Input, now: u64) -> Self {
         Publisher {
             claim,
             conn,
-            demux: Demux::new(),
+            input,
             frames: 0,
             bytes: 0,
             since: now,
@@ -187,21 +188,21 @@ impl Stream {
         u64::from(self.settings.grace_millis) * 1000
     }
 
-    /// One media message of the publisher. What cannot be read is counted and skipped.
-    pub fn push(&mut self, now: u64, kind: MessageKind, timestamp: u32, body: &[u8], counters: &AppCounters) {
+    /// Something of the publisher's media. What cannot be read is counted and skipped.
+    pub fn push(&mut self, now: u64, piece: &Piece<'_>, counters: &AppCounters) {
         let Some(mut publisher) = self.publisher.take() else {
             return;
         };
         #[cfg(test)]
         crate::trap::spring(crate::trap::Step::Push);
-        if publisher.demux.push(kind, timestamp, body).is_err() {
+        if publisher.input.push(piece).is_err() {
             counters.bad_messages.add(1);
         }
-        let mut demux = std::mem::take(&mut publisher.demux);
+        let input = &mut publisher.input;
         let mut metadata = false;
         loop {
-            // A break changes the demuxer's tracks, which are read after the item's borrow has ended.
-            let change = match demux.poll() {
+            // A break changes the input's tracks, which are read after the item's borrow has ended.
+            let change = match input.poll() {
                 None => break,
                 Some(Item::Frame(frame)) => {
                     publisher.frames += 1;
@@ -216,22 +217,21 @@ impl Stream {
                 }
             };
             if let Some(kind) = change {
-                self.take_break(kind, demux.tracks(), counters);
+                self.take_break(kind, input.tracks(), counters);
             }
         }
         // Sizes and rates that the codec data leave open may be said behind them.
         if let Phase::Starting(held) = &mut self.phase
             && metadata
-            && held.fits(demux.tracks())
+            && held.fits(input.tracks())
         {
-            held.tracks = demux.tracks().to_vec();
+            held.tracks = input.tracks().to_vec();
         }
         if let Phase::Starting(held) = &self.phase
-            && held.is_enough(&demux)
+            && held.is_enough(input.completeness())
         {
             self.start(counters);
         }
-        publisher.demux = demux;
         self.publisher = Some(publisher);
         self.observe_clock(now, counters);
     }

@@ -2,6 +2,7 @@
 
 use penstock_proto::rtmp::wire::{chunk, message};
 use penstock_proto::tag;
+use penstock_proto::tag::demux::{Demux, MessageKind};
 use penstock_proto::ts::check::Checker;
 use penstock_proto::{flv, mp4, rtmp};
 use penstock_shard::feed::Feed;
@@ -83,7 +84,7 @@ impl Rig {
     fn with(blocks: u64, settings: config::Stream) -> Rig {
         let pool = Pool::create(blocks * penstock_shard::pool::limits::BLOCK_BYTES as u64).unwrap();
         let name = StreamName::sanitise("live").unwrap().name;
-        let publisher = Publisher::new(ClaimId(1), None, 0);
+        let publisher = Publisher::new(ClaimId(1), None, Input::tags(), 0);
         let stream = Stream::create(name, settings, config::Fetched::default(), 5_000_000, publisher, &pool).unwrap();
         let (video, audio) = tracks();
         Rig {
@@ -101,7 +102,9 @@ impl Rig {
 
     fn push(&mut self, kind: MessageKind, millis: u32, body: &[u8]) {
         self.now += 1000;
-        self.stream.push(self.now, kind, millis, body, &self.counters);
+        let timestamp = millis;
+        let message = Piece::Message { kind, timestamp, body };
+        self.stream.push(self.now, &message, &self.counters);
         self.stream.ring.check_invariants();
     }
 
@@ -214,7 +217,8 @@ impl Rig {
     /// The next publisher, whose times begin anew.
     fn come_back(&mut self) {
         self.stream.publisher_left(self.now, &self.counters);
-        self.stream.publisher_came(Publisher::new(ClaimId(2), None, self.now));
+        let publisher = Publisher::new(ClaimId(2), None, Input::tags(), self.now);
+        self.stream.publisher_came(publisher);
     }
 }
 

@@ -79,7 +79,12 @@ impl Day {
         tag::mux::frame_body(track, &frame, &mut self.body);
         let (kind, stamp) = (tag::mux::message_kind(track), START.wrapping_add(millis as u32));
         let rig = &mut self.rig;
-        rig.stream.push(millis * 1000, kind, stamp, &self.body, &rig.counters);
+        let message = Piece::Message {
+            kind,
+            timestamp: stamp,
+            body: &self.body,
+        };
+        rig.stream.push(millis * 1000, &message, &rig.counters);
     }
 }
 
@@ -214,7 +219,8 @@ fn a_day_has_no_drift_no_growth_and_no_break() {
         "{used_max} blocks, {used_early} in the first hours"
     );
     let publisher = day.rig.stream.publisher.as_ref().unwrap();
-    let counters = publisher.demux.counters();
+    let Input::Tags(demux) = &publisher.input;
+    let counters = demux.counters();
     let expected = demux::Counters {
         frames: day.pictures + day.sounds,
         ..demux::Counters::default()

@@ -175,7 +175,8 @@ fn a_returning_publisher_is_a_discontinuity_and_numbers_go_on() {
         "{before}"
     );
     rig.stream.publisher_left(rig.now, &rig.counters);
-    rig.stream.publisher_came(Publisher::new(ClaimId(2), None, rig.now));
+    let publisher = Publisher::new(ClaimId(2), None, Input::tags(), rig.now);
+    rig.stream.publisher_came(publisher);
     rig.begin(600_000);
     rig.run(600_000..608_000);
     let after = rig.text(media);

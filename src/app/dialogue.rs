@@ -1,0 +1,133 @@
+//! Sessions that may publish, whatever their protocol: what they do for the appliance, and what it needs of them to give
+//! out names, move publishers and end them (`publishers`). HTTP has no part in it.
+
+use std::net::SocketAddr;
+
+use penstock_shard::connection::ConnId;
+use penstock_shard::core::Core;
+use penstock_shard::kernel::Kernel;
+
+use super::{App, Session};
+use crate::config::Protocol;
+use crate::messages::{ClaimId, Message};
+use crate::names::StreamName;
+use crate::registry::Packaging;
+use crate::stream::Input;
+
+/// What a session is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    None,
+    /// The arbiter is asked for the name.
+    Claiming {
+        name: StreamName,
+        claim: ClaimId,
+    },
+    /// On its way to the stream's home.
+    Moving {
+        name: StreamName,
+        claim: ClaimId,
+    },
+    /// At the stream's home, which is here.
+    Publishing {
+        name: StreamName,
+        claim: ClaimId,
+        place: usize,
+    },
+    Asking {
+        name: StreamName,
+        packaging: Packaging,
+        /// Of a viewer who resumes: since when it watches.
+        since: Option<u64>,
+    },
+    Watching {
+        name: StreamName,
+        packaging: Packaging,
+        since: u64,
+    },
+    Paused {
+        name: StreamName,
+        packaging: Packaging,
+        since: u64,
+    },
+}
+
+/// Why a publish is refused, for which each protocol has its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// What is asked for is no name.
+    BadName,
+    /// No such stream.
+    Unknown,
+    /// Somebody publishes it.
+    Taken,
+    /// The stream takes no publishers.
+    Rejected,
+    /// Not from there, or not without the passphrase.
+    Unauthorized,
+    /// There is no room or no time for it.
+    Failed,
+}
+
+/// A session that may publish.
+pub(super) trait Dialogue<K: Kernel> {
+    fn protocol(&self) -> Protocol;
+
+    fn role(&mut self) -> &mut Role;
+
+    /// What reads what it will publish.
+    fn input(&self) -> Input;
+
+    /// The peer hears that it may begin.
+    fn accept_publish(&mut self);
+
+    /// The peer hears that it may not.
+    fn refuse_publish(&mut self, denial: Denial, why: &str);
+
+    /// Another publisher has taken over.
+    fn replaced(&mut self);
+
+    /// Sends what the session has to say, where no event can be among it.
+    fn transmit(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId);
+
+    /// The session as bytes.
+    fn export(&self, out: &mut Vec<u8>);
+
+    /// Input that it has not taken.
+    fn take_pending(&mut self) -> Vec<u8>;
+
+    /// Gives the session what it takes; the rest is kept.
+    fn feed(
+        &mut self,
+        app: &mut App<K>,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        bytes: &[u8],
+    );
+}
+
+impl Session {
+    /// None of a session that never publishes.
+    pub fn dialogue<K: Kernel>(&mut self) -> Option<&mut dyn Dialogue<K>> {
+        match self {
+            Session::Http(_) => None,
+            Session::Rtmp(session) => Some(&mut **session),
+        }
+    }
+
+    /// None of a session that has none.
+    pub fn role(&self) -> Option<&Role> {
+        match self {
+            Session::Http(_) => None,
+            Session::Rtmp(session) => Some(&session.role),
+        }
+    }
+
+    pub fn role_mut(&mut self) -> Option<&mut Role> {
+        match self {
+            Session::Http(_) => None,
+            Session::Rtmp(session) => Some(&mut session.role),
+        }
+    }
+}
