@@ -29,5 +29,6 @@ pub mod hls;
 pub mod http;
 pub mod mp4;
 pub mod rtmp;
+pub mod rtsp;
 pub mod smooth;
 pub mod ts;
