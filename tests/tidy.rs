@@ -500,7 +500,7 @@ fn proto_touches_nothing() {
 #[test]
 fn protocols_do_not_import_each_other() {
     let folders = folders_of("proto/src");
-    let shared = ["codec", "media", "tag"];
+    let shared = ["codec", "media", "rtp", "sdp", "tag"];
     let protocols: Vec<&String> = folders.iter().filter(|name| !shared.contains(&name.as_str())).collect();
     let mut found = Vec::new();
     for folder in &folders {

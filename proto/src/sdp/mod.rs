@@ -1,6 +1,21 @@
 //! Session descriptions (RFC 8866) as RTSP uses them: any camera's text to media with their payload formats, and back.
 //!
-//! Not here: what a payload format means (`rtp`).
+//! Reading repairs: what cameras get wrong is known, and little of the text matters. See [`Description::parse`] for the
+//! repairs.
+//!
+//! Not here: what a payload format means (`rtp`), and where media go (`rtsp`).
+
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub mod limits;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::Error;
+pub use write::Origin;
 
 use crate::rtp::format::PayloadFormat;
 
