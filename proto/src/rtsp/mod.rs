@@ -9,6 +9,7 @@
 
 pub mod auth;
 mod error;
+pub mod limits;
 pub mod session;
 pub mod wire;
 

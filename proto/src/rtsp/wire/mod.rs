@@ -3,6 +3,7 @@
 //!
 //! Each type is parsed and written in its file.
 
+pub mod message;
 pub mod range;
 pub mod transport;
 pub mod url;
