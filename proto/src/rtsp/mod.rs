@@ -13,5 +13,5 @@ pub mod limits;
 pub mod session;
 pub mod wire;
 
-pub use error::{Error, Fault, ImportError};
+pub use error::{Error, Fault};
 pub use session::{Begin, Carriage, Counters, Event, Lane, Output, Part, Purpose, Refusal, Session};

@@ -2,11 +2,7 @@
 //!
 //! It is not the stream: who may publish or play what is decided by the appliance, and a player's media are feed bytes that
 //! the driver sends by itself, from a boundary of the feed on which also [`Output::Transmit`] may stand. It knows no
-//! password: see [`Credentials`]. Owned by the shard that owns the socket; [`Session::export`] moves it.
-//!
-//! Two connections can be one dialogue (RTSP in HTTP, as Apple's players do it): the one that sent GET is the session, the
-//! one that sent POST becomes a carrier whose decoded bytes ([`Output::Carried`]) are fed to the first by
-//! [`Session::handle_carried`].
+//! password: see [`Credentials`]. Owned by the shard that owns the socket.
 //!
 //! Invariants:
 //! - One message at a time: no byte is taken while an output is undrained or a decision is awaited, so that nothing is
@@ -14,16 +10,62 @@
 //! - An RTSP session lives no longer than its connection, and a connection has one.
 //! - All media of a session go the same way: interleaved, or as datagrams.
 
-use super::auth::Credentials;
-use super::error::{Error, ImportError};
+mod dialogue;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use self::dialogue::{Asked, Presentation};
+use super::auth::{self, Credentials};
+use super::error::Error;
+use super::limits::{MESSAGE_MILLIS_MAX, NONCE_MILLIS, NOTHING_ASKED_MILLIS_MAX, SILENT_MILLIS_MAX};
+use super::wire::message::{Read, Reader};
 use super::wire::range::Range;
 use super::wire::transport::{Group, Ports};
 use super::wire::url::Target;
-use crate::sdp::Description;
+use crate::sdp::{Description, Origin};
 
 /// See the module.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    seed: u64,
+    reader: Reader,
+    stage: Stage,
+    asked: Option<Asked>,
+    out: Vec<u8>,
+    /// The bytes of `out` are lent and go at the next poll.
+    lent: bool,
+    /// The reader's last frame is to be given out.
+    frame: Option<(usize, Part)>,
+    events: Vec<Event>,
+    heard_ms: u64,
+    began_ms: u64,
+    /// When the message under way began.
+    message_ms: u64,
+    /// It has played or published once.
+    ran: bool,
+    wall_ms: u64,
+    /// `CSeq` of the request that is being answered.
+    sequence: Option<u32>,
+    id: Option<String>,
+    ids: u32,
+    nonce: String,
+    nonce_number: u64,
+    nonce_ms: u64,
+    user_agent: String,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Fresh,
+    /// Described or announced; perhaps set up, perhaps paused.
+    Known(Presentation),
+    /// It plays or publishes.
+    Running(Presentation),
+    Closed,
+}
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -37,8 +79,6 @@ pub enum Output<'a> {
         part: Part,
         packet: &'a [u8],
     },
-    /// Of a carrier, after [`Session::joined`]: to [`Session::handle_carried`] of the session whose cookie it is.
-    Carried(&'a [u8]),
     Event(Event),
 }
 
@@ -91,12 +131,6 @@ pub enum Event {
     Paused,
     /// The peer ended its play or publish. `Closed` follows.
     TornDown,
-    /// This connection is the answering half of a tunnel: its own bytes mean nothing any more, those of carriers that name
-    /// this cookie are its input.
-    TunnelOpened { cookie: String },
-    /// This connection carries the requests of the session with this cookie, which may be on any shard. Answer with
-    /// [`Session::joined`], or [`Session::refused`] if there is none.
-    JoinRequested { cookie: String },
     /// Flush, then close the connection. Nothing comes after it.
     Closed,
 }
@@ -175,45 +209,136 @@ pub struct Counters {
 }
 
 impl Session {
-    /// `seed` makes the session's id and nonces: nobody may be able to guess it. `wall_ms` is since 1970 at `now_ms`, for
-    /// `Date`. All times are of one monotonic clock.
+    /// `seed` makes the session's id and nonces: nobody may be able to guess it. `wall_ms` is since 1970; it numbers the
+    /// descriptions. All other times are of one monotonic clock.
     pub fn new(now_ms: u64, wall_ms: u64, seed: u64) -> Session {
-        let _ = (now_ms, wall_ms, seed);
-        Session {}
+        Session {
+            seed,
+            reader: Reader::default(),
+            stage: Stage::Fresh,
+            asked: None,
+            out: Vec::new(),
+            lent: false,
+            frame: None,
+            events: Vec::new(),
+            heard_ms: now_ms,
+            began_ms: now_ms,
+            message_ms: now_ms,
+            ran: false,
+            wall_ms,
+            sequence: None,
+            id: None,
+            ids: 0,
+            nonce: auth::nonce(seed, 0),
+            nonce_number: 0,
+            nonce_ms: now_ms,
+            user_agent: String::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// Bytes taken. Fewer than given when a message has made outputs, or a decision is awaited: drain, then come back
-    /// with the rest (also with an empty rest, until nothing is taken and nothing comes out). After an error the
-    /// session is closed and the connection is to be dropped.
+    /// with the rest. After an error the session is closed and the connection is to be dropped.
     pub fn handle_input(&mut self, now_ms: u64, input: &[u8]) -> Result<usize, Error> {
-        let _ = (now_ms, input);
-        Ok(0)
+        if matches!(self.stage, Stage::Closed) {
+            return Ok(input.len());
+        }
+        if !input.is_empty() {
+            self.heard_ms = now_ms;
+        }
+        if !self.is_drained() || self.awaits_decision() {
+            return Ok(0);
+        }
+        if now_ms.saturating_sub(self.nonce_ms) >= NONCE_MILLIS {
+            self.renew_nonce(now_ms);
+        }
+        let mut at = 0;
+        while at < input.len() && self.is_drained() && !self.awaits_decision() {
+            if !self.reader.is_within() {
+                self.message_ms = now_ms;
+            }
+            let mut reader = std::mem::take(&mut self.reader);
+            let read = reader.read(&input[at..]);
+            let result = read.map(|(taken, read)| (taken, read.map(|read| self.take(read))));
+            self.reader = reader;
+            match result {
+                Ok((taken, _)) => at += taken,
+                Err(error) => {
+                    self.close_now();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(at)
     }
 
-    /// As [`Session::handle_input`], for what carriers of this session's tunnel brought.
-    pub fn handle_carried(&mut self, now_ms: u64, input: &[u8]) -> Result<usize, Error> {
-        let _ = (now_ms, input);
-        Ok(0)
+    fn take(&mut self, read: Read<'_>) {
+        match read {
+            Read::Frame { channel, .. } => match self.of_channel(channel) {
+                Some(lane) => self.frame = Some(lane),
+                None => self.counters.packets_ignored = self.counters.packets_ignored.saturating_add(1),
+            },
+            Read::Message { head, body } => self.request(head, body),
+        }
     }
 
     /// The peer lives: its datagrams came. Its connection's bytes need no such word.
     pub fn alive(&mut self, now_ms: u64) {
-        let _ = now_ms;
+        self.heard_ms = self.heard_ms.max(now_ms);
     }
 
     /// To be called at [`Session::poll_timeout`], harmless earlier. An error as in [`Session::handle_input`].
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<(), Error> {
-        let _ = now_ms;
-        Ok(())
+        let Some((_, error)) = self.deadline().filter(|(at, _)| now_ms >= *at) else {
+            return Ok(());
+        };
+        self.close_now();
+        Err(error)
     }
 
     /// When to call [`Session::handle_timeout`]; moves with every input.
     pub fn poll_timeout(&self) -> Option<u64> {
-        None
+        self.deadline().map(|(at, _)| at)
+    }
+
+    fn deadline(&self) -> Option<(u64, Error)> {
+        // Whoever waits for us is not late.
+        if matches!(self.stage, Stage::Closed) || self.asked.is_some() {
+            return None;
+        }
+        let of = |from: u64, millis: u64, error: fn(u64) -> Error| (from.saturating_add(millis), error(millis));
+        let silent = of(self.heard_ms, SILENT_MILLIS_MAX, |millis| Error::Idle { millis });
+        let slow = of(self.message_ms, MESSAGE_MILLIS_MAX, |millis| Error::MessageSlow {
+            millis,
+        });
+        let nothing = of(self.began_ms, NOTHING_ASKED_MILLIS_MAX, |millis| Error::NothingAsked {
+            millis,
+        });
+        let slow = self.reader.is_within().then_some(slow);
+        let nothing = (!self.ran).then_some(nothing);
+        [Some(silent), slow, nothing]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// To be drained to `None` after every other call that changes the session.
     pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        if std::mem::take(&mut self.lent) {
+            self.out = Vec::new();
+        }
+        if !self.out.is_empty() {
+            self.lent = true;
+            return Some(Output::Transmit(&self.out));
+        }
+        if let Some((medium, part)) = self.frame.take() {
+            let packet = self.reader.packet();
+            return Some(Output::Packet { medium, part, packet });
+        }
+        if !self.events.is_empty() {
+            return Some(Output::Event(self.events.remove(0)));
+        }
+        self.events = Vec::new();
         None
     }
 
@@ -221,96 +346,107 @@ impl Session {
     ///
     /// # Panics
     /// This and all decisions: if nothing of the kind is asked.
-    pub fn described(&mut self, now_ms: u64, description: &Description) {
-        let _ = (now_ms, description);
+    pub fn described(&mut self, description: &Description) {
+        let origin = Origin {
+            session: self.wall_ms,
+            version: 1,
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        self.decide_described(description, origin);
     }
 
     /// The peer is told to prove who it is, by Basic or Digest (401). It asks again on the same connection.
     pub fn challenged(&mut self, now_ms: u64) {
-        let _ = now_ms;
+        self.decide_challenged(now_ms);
     }
 
     /// The publish that was asked for may be set up.
-    pub fn announced(&mut self, now_ms: u64) {
-        let _ = now_ms;
+    pub fn announced(&mut self) {
+        self.decide_announced();
     }
 
     /// A player is sent elsewhere (302).
-    pub fn redirected(&mut self, now_ms: u64, url: &str) {
-        let _ = (now_ms, url);
+    pub fn redirected(&mut self, url: &str) {
+        self.decide_redirected(url);
     }
 
     /// Our ports for the medium that was asked about.
-    pub fn ports(&mut self, now_ms: u64, ours: Ports) {
-        let _ = (now_ms, ours);
+    pub fn ports(&mut self, ours: Ports) {
+        self.decide_ports(ours);
     }
 
     /// The group of the medium that was asked about.
-    pub fn grouped(&mut self, now_ms: u64, group: Group) {
-        let _ = (now_ms, group);
+    pub fn grouped(&mut self, group: Group) {
+        self.decide_grouped(group);
     }
 
     /// Not by UDP, or not by multicast.
-    pub fn transport_refused(&mut self, now_ms: u64) {
-        let _ = now_ms;
+    pub fn transport_refused(&mut self) {
+        self.decide_transport_refused();
     }
 
     /// The play may begin: send the drained bytes, then the feed. `begins` names what is known of the media; `range` is
     /// what is played in fact.
-    pub fn playing(&mut self, now_ms: u64, begins: &[Begin], range: Option<Range>) {
-        let _ = (now_ms, begins, range);
+    pub fn playing(&mut self, begins: &[Begin], range: Option<Range>) {
+        self.ran = true;
+        self.decide_playing(begins, range);
     }
 
     /// The publish may begin.
-    pub fn recording(&mut self, now_ms: u64) {
-        let _ = now_ms;
-    }
-
-    /// The carrier's session is found.
-    pub fn joined(&mut self, now_ms: u64) {
-        let _ = now_ms;
+    pub fn recording(&mut self) {
+        self.ran = true;
+        self.decide_recording();
     }
 
     /// Whatever is asked is not granted. Says why, then closes.
-    pub fn refused(&mut self, now_ms: u64, refusal: Refusal, description: &str) {
-        let _ = (now_ms, refusal, description);
+    pub fn refused(&mut self, refusal: Refusal, description: &str) {
+        self.decide_refused(refusal, description);
     }
 
     /// The stream is at its end, its publisher is sent away, or we stop: closes. There is no word for it in RTSP 1.0 that
     /// players understand; RTCP's BYE has said it.
-    pub fn close(&mut self) {}
+    pub fn close(&mut self) {
+        if !matches!(self.stage, Stage::Closed) {
+            self.stage = Stage::Closed;
+            self.asked = None;
+            self.events.push(Event::Closed);
+        }
+    }
 
     /// Whether a request waits for its decision.
     pub fn awaits_decision(&self) -> bool {
-        false
+        self.asked.is_some()
     }
 
     pub fn is_closed(&self) -> bool {
-        false
+        matches!(self.stage, Stage::Closed)
     }
 
     /// `User-Agent`, as far as the peer said it.
     pub fn user_agent(&self) -> &str {
-        ""
+        &self.user_agent
     }
 
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.counters
     }
 
-    /// This value and everything it owns, by capacity.
-    pub fn bytes(&self) -> usize {
-        size_of::<Session>()
+    fn is_drained(&self) -> bool {
+        self.out.is_empty() && !self.lent && self.frame.is_none() && self.events.is_empty()
     }
 
-    /// Appends the session. Its outputs must be drained.
-    pub fn export(&self, out: &mut Vec<u8>) {
-        let _ = out;
+    fn renew_nonce(&mut self, now_ms: u64) {
+        self.nonce_number += 1;
+        self.nonce = auth::nonce(self.seed, self.nonce_number);
+        self.nonce_ms = now_ms;
     }
 
-    /// What [`Session::export`] wrote, whole. Times go on in the importer's clock only if it is the same.
-    pub fn import(input: &[u8]) -> Result<Session, ImportError> {
-        let _ = input;
-        Ok(Session {})
+    fn close_now(&mut self) {
+        self.stage = Stage::Closed;
+        self.asked = None;
+        self.out = Vec::new();
+        self.lent = false;
+        self.frame = None;
+        self.events = Vec::new();
     }
 }

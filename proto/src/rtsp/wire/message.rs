@@ -157,6 +157,11 @@ impl Reader {
         }
     }
 
+    /// The last frame's packet again, until the next read.
+    pub fn packet(&self) -> &[u8] {
+        self.bytes.get(FRAME_HEAD_BYTES..).unwrap_or_default()
+    }
+
     /// Whether a message is under way.
     pub fn is_within(&self) -> bool {
         !matches!(self.stage, Stage::Idle | Stage::Whole)
