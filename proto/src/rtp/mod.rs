@@ -4,4 +4,5 @@
 //! Not here: where packets come from and go to (RTSP, WebRTC), session descriptions (`sdp`).
 
 pub mod format;
+pub mod pack;
 pub mod unpack;
