@@ -14,4 +14,6 @@ pub mod session;
 pub mod wire;
 
 pub use error::{Error, Fault};
+
+pub use error::{Error, Fault, ImportError};
 pub use session::{Begin, Carriage, Counters, Event, Lane, Output, Part, Purpose, Refusal, Session};
