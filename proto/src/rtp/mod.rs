@@ -3,6 +3,10 @@
 //!
 //! Not here: where packets come from and go to (RTSP, WebRTC), session descriptions (`sdp`).
 
+mod error;
 pub mod format;
 pub mod pack;
 pub mod unpack;
+pub mod wire;
+
+pub use error::Error;
