@@ -6,14 +6,17 @@
 //! - [`Session`]: one connection of a server, fed and drained.
 //! - [`wire`]: messages, frames, headers.
 //! - [`auth`]: who the peer is.
+//! - [`Mux`]: the packets of a feed, once for all its players.
 
 pub mod auth;
 mod error;
 pub mod limits;
+pub mod mux;
 pub mod session;
 pub mod wire;
 
 pub use error::{Error, Fault};
 
 pub use error::{Error, Fault, ImportError};
+pub use mux::{JoinLane, JoinPoint, Mux};
 pub use session::{Begin, Carriage, Counters, Event, Lane, Output, Part, Purpose, Refusal, Session};
