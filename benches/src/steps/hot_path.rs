@@ -10,9 +10,12 @@ use penstock_proto::media::Item;
 use penstock_proto::media::{Codec, Format, Frame, Mux, Records, Track};
 use penstock_proto::rtmp::wire::chunk::{Message, Reader, write_message};
 use penstock_proto::rtmp::wire::message;
+use penstock_proto::rtp::pack;
+use penstock_proto::rtsp::mux::Lane;
+use penstock_proto::rtsp::mux::limits::{TCP_PACKET_BYTES, UDP_PACKET_BYTES};
 use penstock_proto::tag::demux::Demux;
 use penstock_proto::tag::{self, MessageKind};
-use penstock_proto::{flv, mp4, rtmp, ts};
+use penstock_proto::{flv, mp4, rtmp, rtsp, ts};
 use penstock_shard::feed;
 use penstock_shard::pool::Pool;
 use penstock_shard::ring::{self, flags};
@@ -27,11 +30,13 @@ const TICKS: i64 = 3000;
 const POOL_BYTES: u64 = 256 << 20;
 
 /// Sum of each muxer's first round, by size: FNV-1a of its bytes. A muxer that is changed on purpose gets a new one.
-const SUMS: [(&str, [u64; 2]); 4] = [
+const SUMS: [(&str, [u64; 2]); 6] = [
     ("mux_flv", [0x8940_4309_0403_498a, 0x9129_f122_0aab_2a6a]),
     ("mux_ts", [0x8aa7_3efa_ea03_b455, 0x3a5e_4861_d4a0_c754]),
     ("mux_mp4", [0xe560_bd75_21cb_58c3, 0x94b1_6bab_e611_3d9f]),
     ("mux_rtmp", [0xce9f_a02a_785e_4bf0, 0xc8a6_c83a_47d6_ec80]),
+    ("mux_rtsp_tcp", [0xde30_02d9_bc82_13df, 0x80c5_ef7d_9f4b_891c]),
+    ("mux_rtsp_udp", [0xc0b5_d552_6415_6c88, 0x1752_3178_774f_ad42]),
 ];
 
 /// All steps in both sizes.
@@ -198,20 +203,35 @@ fn rtmp_read_demux(bytes: usize) -> Body {
     })
 }
 
-type Maker = fn() -> Box<dyn Mux>;
+type Maker = fn(&Track) -> Box<dyn Mux>;
 
 /// Name and maker of each muxer.
-const MAKERS: [(&str, Maker); 4] = [
-    ("mux_flv", || Box::new(flv::Mux::new())),
-    ("mux_ts", || Box::new(ts::Mux::new("bench"))),
-    ("mux_mp4", || Box::new(mp4::Muxer::new())),
-    ("mux_rtmp", || Box::new(rtmp::Mux::new(1))),
+const MAKERS: [(&str, Maker); 6] = [
+    ("mux_flv", |_| Box::new(flv::Mux::new())),
+    ("mux_ts", |_| Box::new(ts::Mux::new("bench"))),
+    ("mux_mp4", |_| Box::new(mp4::Muxer::new())),
+    ("mux_rtmp", |_| Box::new(rtmp::Mux::new(1))),
+    ("mux_rtsp_tcp", |track| rtsp_mux(track, TCP_PACKET_BYTES)),
+    ("mux_rtsp_udp", |track| rtsp_mux(track, UDP_PACKET_BYTES)),
 ];
+
+/// One lane; the clock of the wall is known, so reports are made.
+fn rtsp_mux(track: &Track, packet_bytes_max: usize) -> Box<dyn Mux> {
+    let lane = Lane {
+        track: track.id,
+        format: pack::format(track, &[]).expect("pictures have a payload format"),
+        rtp_channel: 0,
+        rtcp_channel: 1,
+    };
+    let mut mux = rtsp::Mux::new(vec![lane], packet_bytes_max, 7);
+    mux.wall_clock(0, 1_795_350_020_298_000);
+    Box::new(mux)
+}
 
 fn mux(step: &str, make: Maker, size: usize) -> Body {
     let pictures = Pictures::of(SIZES[size].1);
     let mut records = Records::new();
-    let (mut mux, mut round) = (make(), 0);
+    let (mut mux, mut round) = (make(&pictures.track), 0);
     mux.start(std::slice::from_ref(&pictures.track));
     for frame in pictures.frames(round) {
         mux.frame(&frame, &mut records);

@@ -52,7 +52,7 @@ mod tests {
         let mut names: Vec<&str> = steps.iter().map(|step| step.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 12, "{names:?}");
+        assert_eq!(names.len(), 14, "{names:?}");
         for name in names {
             assert!(
                 steps.iter().filter(|step| step.name == name).count() >= 2,
