@@ -37,15 +37,19 @@ pub struct Config {
 
 impl Config {
     pub fn parse(record: &[u8]) -> Result<Self, Error> {
-        let mut bits = BitReader::new(record);
-        let mut object_type = read_object_type(&mut bits)?;
-        let sample_rate = read_rate(&mut bits)?;
+        Self::read(&mut BitReader::new(record))
+    }
+
+    /// A record inside something else, which goes on behind it.
+    pub fn read(bits: &mut BitReader<'_>) -> Result<Self, Error> {
+        let mut object_type = read_object_type(bits)?;
+        let sample_rate = read_rate(bits)?;
         let layout = bits.bits(4, "channelConfiguration")? as u8;
         let mut sbr_rate = None;
         let ps = object_type == OBJECT_PS;
         if object_type == OBJECT_SBR || ps {
-            sbr_rate = Some(read_rate(&mut bits)?);
-            object_type = read_object_type(&mut bits)?;
+            sbr_rate = Some(read_rate(bits)?);
+            object_type = read_object_type(bits)?;
         }
         let mut config = Config {
             object_type,
@@ -56,9 +60,12 @@ impl Config {
             ps,
         };
         if matches!(object_type, 1..=4 | 6 | 7 | 17 | 19..=23) {
-            config.read_general(&mut bits, layout)?;
+            config.read_general(bits, layout)?;
+            let mut ahead = bits.clone();
             // A cut extension is tolerated: players take such records, and the core is known.
-            let _ = config.read_extension(&mut bits);
+            if config.read_extension(&mut ahead) == Ok(IsExtended::Yes) {
+                *bits = ahead;
+            }
         }
         Ok(config)
     }
@@ -204,19 +211,27 @@ impl Config {
     }
 
     /// The backward compatible signalling behind the core's configuration.
-    fn read_extension(&mut self, bits: &mut BitReader<'_>) -> Result<(), Error> {
+    fn read_extension(&mut self, bits: &mut BitReader<'_>) -> Result<IsExtended, Error> {
         if self.sbr_rate.is_some() || bits.remaining() < 16 || bits.bits(11, "syncExtensionType")? != 0x2b7 {
-            return Ok(());
+            return Ok(IsExtended::No);
         }
         if read_object_type(bits)? != OBJECT_SBR || !bits.bit("sbrPresentFlag")? {
-            return Ok(());
+            return Ok(IsExtended::Yes);
         }
         self.sbr_rate = Some(read_rate(bits)?);
-        if bits.remaining() >= 12 && bits.bits(11, "syncExtensionType")? == 0x548 {
-            self.ps = bits.bit("psPresentFlag")?;
+        let mut ahead = bits.clone();
+        if ahead.remaining() >= 12 && ahead.bits(11, "syncExtensionType")? == 0x548 {
+            self.ps = ahead.bit("psPresentFlag")?;
+            *bits = ahead;
         }
-        Ok(())
+        Ok(IsExtended::Yes)
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsExtended {
+    Yes,
+    No,
 }
 
 /// The head of an ADTS frame.

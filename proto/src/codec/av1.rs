@@ -105,7 +105,7 @@ impl<'a> Obus<'a> {
 }
 
 /// The number and how many bytes it takes; `at` is only for the error.
-fn read_leb128(bytes: &[u8], at: usize) -> Result<(usize, usize), Error> {
+pub fn read_leb128(bytes: &[u8], at: usize) -> Result<(usize, usize), Error> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().take(LEB128_BYTES_MAX).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);

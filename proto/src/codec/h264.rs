@@ -28,6 +28,33 @@ pub fn is_idr(frame: &[u8]) -> bool {
     nal::units(frame).any(|unit| nal_type(unit) == NAL_IDR)
 }
 
+/// Whether a SEI unit has a recovery point (D.1.8): where a stream without IDR pictures can be begun.
+pub fn has_recovery_point(nal: &[u8]) -> bool {
+    let mut bits = BitReader::rbsp(nal);
+    let number = |bits: &mut BitReader<'_>| -> Option<usize> {
+        let mut sum = 0;
+        loop {
+            let byte = bits.byte("ff_byte").ok()?;
+            sum += usize::from(byte);
+            if byte != 0xff {
+                return Some(sum);
+            }
+        }
+    };
+    if nal_type(nal) != NAL_SEI || bits.byte("nal_unit_header").is_err() {
+        return false;
+    }
+    while let (Some(kind), Some(bytes)) = (number(&mut bits), number(&mut bits)) {
+        if kind == SEI_RECOVERY_POINT {
+            return true;
+        }
+        if bits.skip(bytes * 8, "sei_payload").is_err() {
+            return false;
+        }
+    }
+    false
+}
+
 /// A checked avcC record, lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config<'a> {
@@ -423,6 +450,9 @@ pub(super) fn skip_video_signal(bits: &mut BitReader<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `payloadType` (D.1.1).
+const SEI_RECOVERY_POINT: usize = 6;
+
 /// Table E-1; 0 is unspecified.
 const SAMPLE_ASPECTS: [(u32, u32); 17] = [
     (1, 1),
@@ -517,6 +547,25 @@ mod tests {
         assert!(build_config(&[], &[], &mut Vec::new()).is_err());
         assert!(Sps::parse(&[0x67, 0x64]).is_err());
         assert!(Sps::parse(&[0x68]).is_err());
+    }
+
+    #[test]
+    fn a_recovery_point_is_found_behind_other_messages() {
+        for (nal, found) in [
+            ("060601844080", true),
+            // Two messages: user data of 3 bytes, with an emulation prevention byte, and a recovery point.
+            ("060503aa00000380", false),
+            ("060503aa000003aa0601c480", false),
+            ("060503aa00000306018480", true),
+            ("06ff0501aa06018480", true),
+            ("06", false),
+            ("06ff", false),
+            ("060500", false),
+            ("65060184", false),
+            ("060010", false),
+        ] {
+            assert_eq!(has_recovery_point(&hex(nal)), found, "{nal}");
+        }
     }
 
     #[test]

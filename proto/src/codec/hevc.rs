@@ -265,6 +265,8 @@ pub fn build_config(vps: &[&[u8]], sps: &[&[u8]], pps: &[&[u8]], out: &mut Vec<u
 /// What a sequence parameter set says about the pictures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sps {
+    /// `sps_seq_parameter_set_id`, 0 to 15.
+    pub id: u32,
     pub profile_tier_level: ProfileTierLevel,
     /// 1 to 7.
     pub temporal_layers: u8,
@@ -299,11 +301,12 @@ impl Sps {
         let temporal_nesting = bits.bit("sps_temporal_id_nesting_flag")?;
         let profile_tier_level = ProfileTierLevel::read(&mut bits)?;
         skip_sub_layers(&mut bits, sub_layers)?;
-        bits.ue_max(15, "sps_seq_parameter_set_id")?;
+        let id = bits.ue_max(15, "sps_seq_parameter_set_id")?;
         let chroma_format = bits.ue_max(3, "chroma_format_idc")? as u8;
         let separate_planes = chroma_format == 3 && bits.bit("separate_colour_plane_flag")?;
         let (width, height) = read_size(&mut bits, if separate_planes { 0 } else { chroma_format })?;
         let mut sps = Sps {
+            id,
             profile_tier_level,
             temporal_layers: sub_layers as u8 + 1,
             temporal_nesting,

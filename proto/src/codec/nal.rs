@@ -145,7 +145,7 @@ pub fn push_unit(unit: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Index of the first `00 00 01`.
-fn start_code(bytes: &[u8]) -> Option<usize> {
+pub fn start_code(bytes: &[u8]) -> Option<usize> {
     let mut index = 2;
     while let Some(&byte) = bytes.get(index) {
         // A byte above one in the third place rules out all three places that it could have had.
@@ -158,7 +158,8 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn without_trailing_zeros(unit: &[u8]) -> &[u8] {
+/// No unit ends in a zero byte (H.264, 7.4.1): such are of the byte stream around it.
+pub fn without_trailing_zeros(unit: &[u8]) -> &[u8] {
     let end = unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     &unit[..end]
 }
