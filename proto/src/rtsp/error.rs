@@ -37,10 +37,6 @@ pub enum Error {
         bytes: u64,
         bytes_max: usize,
     },
-    /// What a tunnel's carrier brings is no base64.
-    Base64 {
-        offset: u64,
-    },
     /// Nothing came from the peer.
     Idle {
         millis: u64,
@@ -73,8 +69,6 @@ impl Error {
             | Error::StartLine { .. }
             | Error::HeaderLine { .. }
             | Error::ContentLength { .. } => Fault::Peer,
-            | Error::ContentLength { .. }
-            | Error::Base64 { .. } => Fault::Peer,
             Error::LineTooLong { .. }
             | Error::HeadTooLong { .. }
             | Error::TooManyHeaders { .. }
@@ -104,7 +98,6 @@ impl fmt::Display for Error {
                 f,
                 "message at {offset} has a body of {bytes} bytes, more than {bytes_max}"
             ),
-            Error::Base64 { offset } => write!(f, "carried byte at {offset} is no base64"),
             Error::Idle { millis } => write!(f, "nothing from the peer for {millis} ms"),
             Error::MessageSlow { millis } => write!(f, "a message is not whole after {millis} ms"),
             Error::NothingAsked { millis } => write!(f, "neither play nor publish for {millis} ms"),
@@ -113,32 +106,3 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// Why bytes are no exported session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportError {
-    Truncated {
-        offset: usize,
-    },
-    /// Written by a build with another layout.
-    Layout {
-        found: u8,
-        expected: u8,
-    },
-    /// A field outside of what any session exports.
-    Invalid {
-        offset: usize,
-    },
-}
-
-impl fmt::Display for ImportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ImportError::Truncated { offset } => write!(f, "exported session ends at {offset}"),
-            ImportError::Layout { found, expected } => write!(f, "exported session has layout {found}, not {expected}"),
-            ImportError::Invalid { offset } => write!(f, "exported session has an impossible field before {offset}"),
-        }
-    }
-}
-
-impl std::error::Error for ImportError {}

@@ -16,7 +16,5 @@ pub mod session;
 pub mod wire;
 
 pub use error::{Error, Fault};
-
-pub use error::{Error, Fault, ImportError};
 pub use mux::{JoinLane, JoinPoint, Mux};
 pub use session::{Begin, Carriage, Counters, Event, Lane, Output, Part, Purpose, Refusal, Session};

@@ -3,11 +3,6 @@
 //! It is not the stream: who may publish or play what is decided by the appliance, and a player's media are feed bytes that
 //! the driver sends by itself, from a boundary of the feed on which also [`Output::Transmit`] may stand. It knows no
 //! password: see [`Credentials`]. Owned by the shard that owns the socket.
-//! password: see [`Credentials`]. Owned by the shard that owns the socket; [`Session::export`] moves it.
-//!
-//! Two connections can be one dialogue (RTSP in HTTP, as Apple's players do it): the one that sent GET is the session, the
-//! one that sent POST becomes a carrier whose decoded bytes ([`Output::Carried`]) are fed to the first by
-//! [`Session::handle_carried`].
 //!
 //! Invariants:
 //! - One message at a time: no byte is taken while an output is undrained or a decision is awaited, so that nothing is
@@ -71,11 +66,6 @@ enum Stage {
     Running(Presentation),
     Closed,
 }
-use super::auth::Credentials;
-use super::error::{Error, ImportError};
-use crate::sdp::Description;
-
-pub struct Session {}
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -89,8 +79,6 @@ pub enum Output<'a> {
         part: Part,
         packet: &'a [u8],
     },
-    /// Of a carrier, after [`Session::joined`]: to [`Session::handle_carried`] of the session whose cookie it is.
-    Carried(&'a [u8]),
     Event(Event),
 }
 
@@ -143,12 +131,6 @@ pub enum Event {
     Paused,
     /// The peer ended its play or publish. `Closed` follows.
     TornDown,
-    /// This connection is the answering half of a tunnel: its own bytes mean nothing any more, those of carriers that name
-    /// this cookie are its input.
-    TunnelOpened { cookie: String },
-    /// This connection carries the requests of the session with this cookie, which may be on any shard. Answer with
-    /// [`Session::joined`], or [`Session::refused`] if there is none.
-    JoinRequested { cookie: String },
     /// Flush, then close the connection. Nothing comes after it.
     Closed,
 }
@@ -298,28 +280,11 @@ impl Session {
             },
             Read::Message { head, body } => self.request(head, body),
         }
-    /// `seed` makes the session's id and nonces: nobody may be able to guess it. `wall_ms` is since 1970 at `now_ms`, for
-    /// `Date`. All times are of one monotonic clock.
-        let _ = (now_ms, wall_ms, seed);
-        Session {}
-    }
-
-    /// with the rest (also with an empty rest, until nothing is taken and nothing comes out). After an error the
-    /// session is closed and the connection is to be dropped.
-        let _ = (now_ms, input);
-        Ok(0)
-    }
-
-    /// As [`Session::handle_input`], for what carriers of this session's tunnel brought.
-    pub fn handle_carried(&mut self, now_ms: u64, input: &[u8]) -> Result<usize, Error> {
-        let _ = (now_ms, input);
-        Ok(0)
     }
 
     /// The peer lives: its datagrams came. Its connection's bytes need no such word.
     pub fn alive(&mut self, now_ms: u64) {
         self.heard_ms = self.heard_ms.max(now_ms);
-        let _ = now_ms;
     }
 
     /// To be called at [`Session::poll_timeout`], harmless earlier. An error as in [`Session::handle_input`].
@@ -329,8 +294,6 @@ impl Session {
         };
         self.close_now();
         Err(error)
-        let _ = now_ms;
-        Ok(())
     }
 
     /// When to call [`Session::handle_timeout`]; moves with every input.
@@ -357,7 +320,6 @@ impl Session {
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
-        None
     }
 
     /// To be drained to `None` after every other call that changes the session.
@@ -391,8 +353,6 @@ impl Session {
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
         self.decide_described(description, origin);
-    pub fn described(&mut self, now_ms: u64, description: &Description) {
-        let _ = (now_ms, description);
     }
 
     /// The peer is told to prove who it is, by Basic or Digest (401). It asks again on the same connection.
@@ -423,27 +383,6 @@ impl Session {
     /// Not by UDP, or not by multicast.
     pub fn transport_refused(&mut self) {
         self.decide_transport_refused();
-        let _ = now_ms;
-    }
-
-    pub fn announced(&mut self, now_ms: u64) {
-        let _ = now_ms;
-    }
-
-    pub fn redirected(&mut self, now_ms: u64, url: &str) {
-        let _ = (now_ms, url);
-    }
-
-    pub fn ports(&mut self, now_ms: u64, ours: Ports) {
-        let _ = (now_ms, ours);
-    }
-
-    pub fn grouped(&mut self, now_ms: u64, group: Group) {
-        let _ = (now_ms, group);
-    }
-
-    pub fn transport_refused(&mut self, now_ms: u64) {
-        let _ = now_ms;
     }
 
     /// The play may begin: send the drained bytes, then the feed. `begins` names what is known of the media; `range` is
@@ -462,21 +401,6 @@ impl Session {
     /// Whatever is asked is not granted. Says why, then closes.
     pub fn refused(&mut self, refusal: Refusal, description: &str) {
         self.decide_refused(refusal, description);
-    pub fn playing(&mut self, now_ms: u64, begins: &[Begin], range: Option<Range>) {
-        let _ = (now_ms, begins, range);
-    }
-
-    pub fn recording(&mut self, now_ms: u64) {
-        let _ = now_ms;
-    }
-
-    /// The carrier's session is found.
-    pub fn joined(&mut self, now_ms: u64) {
-        let _ = now_ms;
-    }
-
-    pub fn refused(&mut self, now_ms: u64, refusal: Refusal, description: &str) {
-        let _ = (now_ms, refusal, description);
     }
 
     /// The stream is at its end, its publisher is sent away, or we stop: closes. There is no word for it in RTSP 1.0 that
@@ -496,12 +420,6 @@ impl Session {
 
     pub fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)
-    pub fn close(&mut self) {}
-
-        false
-    }
-
-        false
     }
 
     /// `User-Agent`, as far as the peer said it.
@@ -530,25 +448,5 @@ impl Session {
         self.lent = false;
         self.frame = None;
         self.events = Vec::new();
-        ""
-    }
-
-        Counters::default()
-    }
-
-    /// This value and everything it owns, by capacity.
-    pub fn bytes(&self) -> usize {
-        size_of::<Session>()
-    }
-
-    /// Appends the session. Its outputs must be drained.
-    pub fn export(&self, out: &mut Vec<u8>) {
-        let _ = out;
-    }
-
-    /// What [`Session::export`] wrote, whole. Times go on in the importer's clock only if it is the same.
-    pub fn import(input: &[u8]) -> Result<Session, ImportError> {
-        let _ = input;
-        Ok(Session {})
     }
 }

@@ -7,9 +7,6 @@ use std::fmt;
 
 /// What a request is about.
 #[derive(Clone, Default, PartialEq, Eq)]
-//! Addresses of requests, as clients write them.
-
-#[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// As the peer wrote it, percent signs included; without slashes at its ends, without `.sdp`, and without what names a
     /// medium (`/trackN`, `/trackID=N`, `/streamid=N`) where a medium is asked for.
@@ -20,8 +17,6 @@ pub struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Target")
             .field("path", &self.path)
             .finish_non_exhaustive()
