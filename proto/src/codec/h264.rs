@@ -239,6 +239,8 @@ pub struct Sps {
     pub sample_aspect: (u32, u32),
     /// Frames per second from the VUI timing, 0 when unstated.
     pub frame_rate: f64,
+    /// How many frames at most stand before one that is shown before them; none when unstated. 0 to 16.
+    pub reorder_frames: Option<u8>,
 }
 
 impl Sps {
@@ -259,7 +261,7 @@ impl Sps {
         bits.ue_max(31, "seq_parameter_set_id")?;
         let chroma = Chroma::read(&mut bits, profile)?;
         bits.ue_max(12, "log2_max_frame_num_minus4")?;
-        skip_picture_order(&mut bits)?;
+        let is_shown_in_order = read_picture_order(&mut bits)? == 2;
         bits.ue("max_num_ref_frames")?;
         bits.bit("gaps_in_frame_num_value_allowed_flag")?;
         let (width, height) = read_size(&mut bits, &chroma)?;
@@ -274,6 +276,8 @@ impl Sps {
             height,
             sample_aspect: (1, 1),
             frame_rate: 0.0,
+            // Baseline has no B slices.
+            reorder_frames: (is_shown_in_order || profile == 66).then_some(0),
         };
         // A damaged VUI does not make the pictures unknown; encoders exist that cut it off.
         if bits.bit("vui_parameters_present_flag").unwrap_or(false) {
@@ -282,7 +286,7 @@ impl Sps {
         Ok(sps)
     }
 
-    /// As far as the timing (E.1.1).
+    /// E.1.1.
     fn read_vui(&mut self, bits: &mut BitReader<'_>) -> Result<(), Error> {
         if let Some(aspect) = read_sample_aspect(bits)? {
             self.sample_aspect = aspect;
@@ -299,6 +303,22 @@ impl Sps {
                 // A tick is a field.
                 self.frame_rate = f64::from(scale) / (2.0 * f64::from(units));
             }
+            bits.bit("fixed_frame_rate_flag")?;
+        }
+        let nal_hrd = skip_hrd(bits, "nal_hrd_parameters_present_flag")?;
+        let vcl_hrd = skip_hrd(bits, "vcl_hrd_parameters_present_flag")?;
+        if nal_hrd || vcl_hrd {
+            bits.bit("low_delay_hrd_flag")?;
+        }
+        bits.bit("pic_struct_present_flag")?;
+        if bits.bit("bitstream_restriction_flag")? {
+            bits.bit("motion_vectors_over_pic_boundaries_flag")?;
+            bits.ue("max_bytes_per_pic_denom")?;
+            bits.ue("max_bits_per_mb_denom")?;
+            bits.ue("log2_max_mv_length_horizontal")?;
+            bits.ue("log2_max_mv_length_vertical")?;
+            let reorder_frames = bits.ue_max(16, "max_num_reorder_frames")? as u8;
+            self.reorder_frames = self.reorder_frames.or(Some(reorder_frames));
         }
         Ok(())
     }
@@ -362,8 +382,26 @@ fn skip_scaling_list(bits: &mut BitReader<'_>, entries: u32) -> Result<(), Error
     Ok(())
 }
 
-fn skip_picture_order(bits: &mut BitReader<'_>) -> Result<(), Error> {
-    match bits.ue_max(2, "pic_order_cnt_type")? {
+/// E.1.2, if it is there.
+fn skip_hrd(bits: &mut BitReader<'_>, present: &'static str) -> Result<bool, Error> {
+    if !bits.bit(present)? {
+        return Ok(false);
+    }
+    let schedules = bits.ue_max(31, "cpb_cnt_minus1")? + 1;
+    bits.skip(8, "bit_rate_scale")?;
+    for _ in 0..schedules {
+        bits.ue("bit_rate_value_minus1")?;
+        bits.ue("cpb_size_value_minus1")?;
+        bits.bit("cbr_flag")?;
+    }
+    bits.skip(20, "initial_cpb_removal_delay_length_minus1")?;
+    Ok(true)
+}
+
+/// `pic_order_cnt_type`; 2 is: shown in the order of decoding.
+fn read_picture_order(bits: &mut BitReader<'_>) -> Result<u32, Error> {
+    let order = bits.ue_max(2, "pic_order_cnt_type")?;
+    match order {
         0 => {
             bits.ue_max(12, "log2_max_pic_order_cnt_lsb_minus4")?;
         }
@@ -377,7 +415,7 @@ fn skip_picture_order(bits: &mut BitReader<'_>) -> Result<(), Error> {
         }
         _ => {}
     }
-    Ok(())
+    Ok(order)
 }
 
 /// Width and height without what is cropped.
@@ -513,6 +551,26 @@ mod tests {
             assert_eq!((sps.width, sps.height), size);
             assert_eq!((sps.chroma_format, sps.sample_aspect), (chroma_format, sample_aspect));
             assert_eq!(sps.frame_rate, 25.0);
+        }
+    }
+
+    /// x264's, with no B-frames, one, three, a pyramid behind NAL and without HRD, and its baseline.
+    #[test]
+    fn the_depth_of_reordering_is_read() {
+        for (unit, reorder_frames) in [
+            ("6764000dacb20283f60220000003002000000641e28549", Some(0)),
+            ("6764000dace40507ec0440000003004000000c83c50a4480", Some(1)),
+            ("6764000dacd10141fb011000000300100000030320f1429120", Some(1)),
+            (
+                "6764000dacd94141fb01100000030010000003032602001e840007a13930c01e28532c",
+                Some(2),
+            ),
+            ("6742c00dd90141fb011000000300100000030320f142a480", Some(0)),
+            // Cut off before it.
+            ("6764000dacd94141fb0110000003001000000303", None),
+        ] {
+            let sps = Sps::parse(&hex(unit)).unwrap();
+            assert_eq!(sps.reorder_frames, reorder_frames, "{unit}");
         }
     }
 

@@ -282,6 +282,8 @@ pub struct Sps {
     pub sample_aspect: (u32, u32),
     /// Frames per second from the VUI timing, 0 when unstated.
     pub frame_rate: f64,
+    /// `sps_max_num_reorder_pics` of all layers together; none when it cannot be read. 0 to 16.
+    pub reorder_frames: Option<u8>,
 }
 
 impl Sps {
@@ -317,8 +319,9 @@ impl Sps {
             height,
             sample_aspect: (1, 1),
             frame_rate: 0.0,
+            reorder_frames: None,
         };
-        // What follows only matters for the frame rate; a damaged tail does not make the pictures unknown.
+        // What follows only matters for the order and rate of frames; a damaged tail does not make the pictures unknown.
         let _ = sps.read_tail(&mut bits, sub_layers);
         Ok(sps)
     }
@@ -328,7 +331,8 @@ impl Sps {
         let each = bits.bit("sps_sub_layer_ordering_info_present_flag")?;
         for _ in 0..if each { sub_layers + 1 } else { 1 } {
             bits.ue("sps_max_dec_pic_buffering_minus1")?;
-            bits.ue("sps_max_num_reorder_pics")?;
+            // The last one is that of the highest layer.
+            self.reorder_frames = Some(bits.ue_max(16, "sps_max_num_reorder_pics")? as u8);
             bits.ue("sps_max_latency_increase_plus1")?;
         }
         for _ in 0..6 {
@@ -552,6 +556,28 @@ mod tests {
             (33, false),
         ] {
             assert_eq!(is_irap(&[0, 0, 0, 3, kind << 1, 1, 0x80]), key, "{kind}");
+        }
+    }
+
+    /// x265's, with no B-frames, one, and a pyramid.
+    #[test]
+    fn the_depth_of_reordering_is_read() {
+        for (unit, reorder_frames) in [
+            (
+                "42010101600000030090000003000003003ca00a080f16592a4932bc05a02000000300200000030321",
+                Some(0),
+            ),
+            (
+                "42010101600000030090000003000003003ca00a080f165913924caf016808000003000800000300c840",
+                Some(1),
+            ),
+            (
+                "42010101600000030090000003000003003ca00a080f165959a4932bc05a020000030002000003003210",
+                Some(2),
+            ),
+        ] {
+            let sps = Sps::parse(&hex(unit)).unwrap();
+            assert_eq!(sps.reorder_frames, reorder_frames, "{unit}");
         }
     }
 }
