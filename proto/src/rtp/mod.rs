@@ -3,10 +3,21 @@
 //!
 //! Not here: where packets come from and go to (RTSP, WebRTC), session descriptions (`sdp`).
 
+mod clock;
 mod error;
 pub mod format;
 pub mod pack;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub mod input;
+pub mod limits;
+#[cfg(test)]
+mod link;
+mod private;
+pub mod receive;
 pub mod unpack;
 pub mod wire;
 
 pub use error::Error;
+pub use input::{Input, Options};
+pub use receive::Arrival;
