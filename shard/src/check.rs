@@ -93,6 +93,7 @@ impl<M, K: Kernel> Core<M, K> {
             assert_eq!(cursor.end, WAITING);
             return own.rest;
         }
+        assert!(!cursor.held, "a pass tells of all who join");
         let released = feed.released(self.id.index());
         let (position, end) = (cursor.position, cursor.end);
         assert!(released <= position && position <= end, "{released} {position} {end}");

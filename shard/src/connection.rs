@@ -43,12 +43,25 @@ pub(crate) struct Cursor {
     pub end: u64,
     /// It has been put at a join point before: a further one is a skip.
     pub begun: bool,
+    /// What becomes of its join header.
+    pub heading: Heading,
+    /// It was put at a join point that the appliance has not been told of: nothing of the feed is sent before.
+    pub held: bool,
     /// Of a range: where it stops. None for who watches an endless feed.
     pub limit: Option<Limit>,
     /// It is copied, however much of it goes at a time.
     pub is_short: bool,
     /// Of a range: all that is there is sent, and its feed counts it among those that wait for more.
     pub waits: bool,
+}
+
+/// What becomes of the header of the join point that a viewer starts at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heading {
+    /// It goes out ahead of the feed, and skip headers where the viewer is moved.
+    Sent,
+    /// The appliance reads it, and says what goes out ahead of the feed; a skip sends nothing.
+    Told,
 }
 
 /// The position of a cursor that has not started.

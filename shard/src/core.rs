@@ -94,6 +94,12 @@ pub(crate) enum Event<S> {
     Detached(ConnId, Detached<S>),
     FeedUnused(FeedId),
     Deadline(ConnId),
+    /// A viewer was put at a join point, at this position, whose header the appliance reads.
+    Joining {
+        id: ConnId,
+        position: u64,
+        header: Box<[u8]>,
+    },
 }
 
 /// A connection taken off its shard, to be adopted by another.

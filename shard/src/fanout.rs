@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
+use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, WAITING};
 use crate::core::{Core, End, Event, FeedId};
 use crate::counters::TurnCount;
 use crate::feed::Feed;
@@ -477,6 +477,17 @@ impl<M, K: Kernel> Core<M, K> {
     /// Puts a viewer at the newest join point of the feed, behind whatever the session has sent so far. It is served at
     /// once; if there is no join point yet, as soon as there is one.
     pub fn join(&mut self, id: ConnId, feed: FeedId) {
+        self.join_headed(id, feed, Heading::Sent);
+    }
+
+    /// As [`Core::join`], for a packaging whose join header is read, not sent: `joining` is called with it once the viewer
+    /// stands at a join point, in the same pass, and what the appliance sends there goes out ahead of the feed. A skip sends
+    /// nothing beside the feed.
+    pub fn join_with(&mut self, id: ConnId, feed: FeedId) {
+        self.join_headed(id, feed, Heading::Told);
+    }
+
+    fn join_headed(&mut self, id: ConnId, feed: FeedId, heading: Heading) {
         self.leave_feed(id);
         let shard = self.id.index();
         let Some(local) = self.fanout.local_mut(feed.0) else {
@@ -495,6 +506,8 @@ impl<M, K: Kernel> Core<M, K> {
             position: WAITING,
             end: WAITING,
             begun: false,
+            heading,
+            held: false,
             limit: None,
             is_short: false,
             waits: false,
@@ -599,11 +612,11 @@ impl<M, K: Kernel> Core<M, K> {
     /// to, is moved.
     fn start_cursor(&mut self, id: ConnId) -> bool {
         let Some(feed) = self.cursor_feed(id) else { return false };
-        let cursor = self
-            .connections
-            .get(id)
-            .and_then(|connection| connection.cursor.as_ref());
-        if cursor.is_some_and(|cursor| cursor.begun) {
+        let Some(cursor) = self.connections.get(id).and_then(|c| c.cursor.as_ref()) else {
+            return false;
+        };
+        let heading = cursor.heading;
+        if cursor.begun {
             return self.move_to_newest(id, &feed);
         }
         let mut header = std::mem::take(&mut self.fanout.scratch);
@@ -618,11 +631,34 @@ impl<M, K: Kernel> Core<M, K> {
         if let Some(join) = &join {
             self.set_cursor(id, join.position, join.position);
             self.counters.cursors_joined.add(1);
-            self.send(id, &header);
+            match heading {
+                Heading::Sent => self.send(id, &header),
+                Heading::Told => self.hold_join(id, join.position, &header),
+            }
             self.make_urgent(id);
         }
         self.fanout.scratch = header;
         join.is_some()
+    }
+
+    /// Nothing of the feed is sent before the appliance has been told of the join point.
+    fn hold_join(&mut self, id: ConnId, position: u64, header: &[u8]) {
+        if let Some(cursor) = self.connections.get_mut(id).and_then(|c| c.cursor.as_mut()) {
+            cursor.held = true;
+            let header = header.into();
+            self.events.push_back(Event::Joining { id, position, header });
+        }
+    }
+
+    /// Whether the viewer still stands at the join point that the appliance is to be told of; it goes on from here.
+    pub(crate) fn let_join(&mut self, id: ConnId, position: u64) -> bool {
+        let cursor = self.connections.get_mut(id).and_then(|c| c.cursor.as_mut());
+        let Some(cursor) = cursor.filter(|cursor| cursor.held && cursor.position == position) else {
+            return false;
+        };
+        cursor.held = false;
+        self.make_urgent(id);
+        true
     }
 
     fn cursor_feed(&self, id: ConnId) -> Option<Arc<Feed>> {

@@ -35,6 +35,9 @@ pub trait App<K: Kernel = Uring>: Sized {
     }
     /// `conn` exists no more.
     fn ended(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, why: End);
+    /// `conn`, a viewer by [`Core::join_with`], stands at a join point with this header. What is sent to it here goes out
+    /// ahead of the feed. Not called for a skip.
+    fn joining(&mut self, _core: &mut Core<Self::Message, K>, _conn: ConnId, _header: &[u8]) {}
     /// The feed that `conn` watched has ended and everything of it is sent, or its range or shared bytes are (see
     /// [`Core::range_cut`]); the connection has no feed any more.
     fn reached_end(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
@@ -434,6 +437,11 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                 Event::Detached(id, detached) => self.app.detached(&mut self.core, id, detached),
                 Event::FeedUnused(feed) => self.app.feed_unused(&mut self.core, feed),
                 Event::Deadline(id) => self.app.deadline(&mut self.core, id),
+                Event::Joining { id, position, header } => {
+                    if self.core.let_join(id, position) {
+                        self.app.joining(&mut self.core, id, &header);
+                    }
+                }
             }
         }
         self.core.connections.reuse();

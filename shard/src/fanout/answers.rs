@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, Shared, WAITING};
+use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, Shared, WAITING};
 use crate::core::{Core, Event, FeedId, Operation};
 use crate::feed::{ObjectEnd, Passed};
 use crate::kernel::{Kernel, Outgoing};
@@ -76,6 +76,8 @@ impl<M, K: Kernel> Core<M, K> {
             position: start,
             end: start,
             begun: true,
+            heading: Heading::Sent,
+            held: false,
             limit: Some(limit),
             is_short: match limit {
                 Limit::At(limit) => limit.saturating_sub(start) < limits::SENDFILE_RANGE_BYTES,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING};
+use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, WAITING};
 use crate::core::{Core, Detached, End, FeedId};
 use crate::feed::{Feed, Passed};
 use crate::kernel::Kernel;
@@ -19,6 +19,7 @@ pub(crate) struct Standing {
     feed: Arc<Feed>,
     position: u64,
     end: u64,
+    heading: Heading,
 }
 
 impl LocalFeed {
@@ -83,7 +84,8 @@ impl<M, K: Kernel> Core<M, K> {
             if cursor.limit.is_some() {
                 return None;
             }
-            let is_between = cursor.is_on_boundary() && cursor.position != WAITING && cursor.position >= tail;
+            let is_between =
+                cursor.is_on_boundary() && !cursor.held && cursor.position != WAITING && cursor.position >= tail;
             let is_sent = connection.own.unsent().is_empty()
                 && connection.in_flight == InFlight::Nothing
                 && connection.wrap.is_sent();
@@ -127,6 +129,8 @@ impl<M, K: Kernel> Core<M, K> {
             position: standing.position,
             end: standing.end,
             begun: standing.position != WAITING,
+            heading: standing.heading,
+            held: false,
             limit: None,
             is_short: false,
             waits: false,
@@ -139,15 +143,18 @@ impl<M, K: Kernel> Core<M, K> {
         let feed = self.cursor_feed(id)?;
         let connection = self.connections.get(id)?;
         let cursor = connection.cursor.as_ref()?;
-        // What was queued behind session bytes has not begun, and these go first there too.
-        let end = match connection.own.ahead {
-            0 => cursor.end,
-            _ => cursor.position,
+        let (position, end) = match connection.own.ahead {
+            // The appliance has not been told where it joins: it joins there.
+            _ if cursor.held => (WAITING, WAITING),
+            0 => (cursor.position, cursor.end),
+            // What was queued behind session bytes has not begun, and these go first there too.
+            _ => (cursor.position, cursor.position),
         };
         Some(Standing {
             feed,
-            position: cursor.position,
+            position,
             end,
+            heading: cursor.heading,
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, WAITING, Wrap};
 use crate::core::{Core, End, Event, Operation, failed};
 use crate::feed::Feed;
 use crate::kernel::{Kernel, Outgoing};
@@ -86,6 +86,9 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(cursor) = self.connections.get(id).and_then(|c| c.cursor.as_ref()) else {
             return Piece::Nothing;
         };
+        if cursor.held {
+            return Piece::Nothing;
+        }
         let position = cursor.position;
         let Some(local) = self.fanout.local(cursor.feed) else {
             return Piece::Nothing;
@@ -150,7 +153,10 @@ impl<M, K: Kernel> Core<M, K> {
         if let Some(join) = join {
             self.set_cursor(id, join.position, join.position);
             self.counters.cursors_skipped.add(1);
-            self.send(id, &header);
+            let cursor = self.connections.get(id).and_then(|c| c.cursor.as_ref());
+            if cursor.is_some_and(|cursor| cursor.heading == Heading::Sent) {
+                self.send(id, &header);
+            }
         }
         self.fanout.scratch = header;
         join.is_some()

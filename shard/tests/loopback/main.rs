@@ -4,6 +4,7 @@
 
 mod answers;
 mod crowd;
+mod joining;
 mod joins;
 mod life;
 mod moves;

@@ -37,6 +37,7 @@ impl std::fmt::Debug for Run {
 pub enum Fact {
     Accepted(ConnId),
     Ended(ConnId, End),
+    Joining(ConnId),
     ReachedEnd(ConnId),
     Detached(ConnId, Detached),
     FeedUnused,
@@ -47,6 +48,7 @@ pub enum Fact {
 type OnAccepted = Box<dyn FnMut(&mut Core<Run>, ConnId)>;
 type OnReceived = Box<dyn FnMut(&mut Core<Run>, ConnId, &[u8])>;
 type OnDetached = Box<dyn FnMut(&mut Core<Run>, Detached)>;
+type OnJoining = Box<dyn FnMut(&mut Core<Run>, ConnId, &[u8])>;
 type OnTimer = Box<dyn FnMut(&mut Core<Run>, u64)>;
 
 /// The appliance's side of a shard, as far as a test needs one.
@@ -62,6 +64,7 @@ pub struct Stage {
     pub on_received: Option<OnReceived>,
     pub on_timer: Option<OnTimer>,
     pub on_detached: Option<OnDetached>,
+    pub on_joining: Option<OnJoining>,
 }
 
 impl Stage {
@@ -90,6 +93,12 @@ impl App for Stage {
     }
     fn ended(&mut self, _core: &mut Core<Run>, conn: ConnId, why: End) {
         self.tell(Fact::Ended(conn, why));
+    }
+    fn joining(&mut self, core: &mut Core<Run>, conn: ConnId, header: &[u8]) {
+        if let Some(on_joining) = &mut self.on_joining {
+            on_joining(core, conn, header);
+        }
+        self.tell(Fact::Joining(conn));
     }
     fn reached_end(&mut self, core: &mut Core<Run>, conn: ConnId) {
         if self.finishes {
@@ -178,6 +187,7 @@ impl World {
                 on_received: None,
                 on_timer: None,
                 on_detached: None,
+                on_joining: None,
             });
             world.threads.push(Some(thread.unwrap()));
         }
