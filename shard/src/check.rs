@@ -39,6 +39,9 @@ impl<M, K: Kernel> Core<M, K> {
         );
         self.check_fanout();
         self.check_zero_copy();
+        self.check_casts();
+        self.check_connecting();
+        assert_eq!(self.sockets.open() as u64, self.counters.datagram_sockets_open.value());
     }
 
     /// What every connection waits for.

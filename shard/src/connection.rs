@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::fanout::Limit;
+use crate::fanout::{CastId, Limit};
 use crate::limits;
 
 /// Names one connection of one shard; stale once it has ended.
@@ -183,6 +183,8 @@ impl std::fmt::Debug for Wrap {
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
+    /// This side is making it.
+    Connecting,
     Open,
     /// The peer takes nothing more; what it had sent before is still read, up to its end.
     Deaf,
@@ -228,6 +230,8 @@ pub(crate) struct Connection<S> {
     pub in_flight: InFlight,
     pub own: Own,
     pub cursor: Option<Cursor>,
+    /// It watches by datagrams, beside its dialogue; then there is no cursor.
+    pub cast: Option<CastId>,
     /// With it there is no cursor.
     pub shared: Option<Shared>,
     /// The feed of its last range ended before the range did.
@@ -320,6 +324,7 @@ impl<S> Connections<S> {
             in_flight: InFlight::Nothing,
             own: Own::default(),
             cursor: None,
+            cast: None,
             shared: None,
             is_cut: false,
             wrap: Wrap::Plain,

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use crate::connection::{ConnId, Connections, InFlight, Life, Own, Seal, Sealed, Wrap, ZeroCopyUse};
 use crate::counters::ShardCounters;
-use crate::fanout::{FanOut, Pauses, Standing};
+use crate::datagrams::Sockets;
+use crate::fanout::{FanOut, GroupId, Pauses, Standing};
 use crate::kernel::{Kernel, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
+use crate::outgoing::Connecting;
 use crate::pool::Pool;
 use crate::timers::{Heap, Wheel};
 
@@ -30,6 +32,9 @@ pub(crate) enum Operation {
     Doorbell = 6,
     DoorbellFailed = 7,
     SendZeroCopy = 8,
+    SendDatagrams = 9,
+    ReceiveDatagrams = 10,
+    Connect = 11,
 }
 
 impl Operation {
@@ -43,6 +48,9 @@ impl Operation {
             6 => Operation::Doorbell,
             7 => Operation::DoorbellFailed,
             8 => Operation::SendZeroCopy,
+            9 => Operation::SendDatagrams,
+            10 => Operation::ReceiveDatagrams,
+            11 => Operation::Connect,
             _ => return None,
         })
     }
@@ -100,6 +108,12 @@ pub(crate) enum Event<S> {
         position: u64,
         header: Box<[u8]>,
     },
+    /// The peer of a viewer by datagrams cannot be reached.
+    Unreachable(ConnId),
+    /// The feed of a group has ended, and everything of it is sent.
+    GroupEnded(GroupId),
+    /// The number that a connect was asked for with, and the errno.
+    ConnectFailed(u64, i32),
 }
 
 /// A connection taken off its shard, to be adopted by another.
@@ -142,6 +156,8 @@ pub struct Core<M, K: Kernel = Uring> {
     pub(crate) now: u64,
     pub(crate) kernel: K,
     pub(crate) connections: Connections<K::Socket>,
+    pub(crate) connecting: Vec<Connecting>,
+    pub(crate) sockets: Sockets<K::Socket>,
     pub(crate) fanout: FanOut,
     pub(crate) wheel: Wheel<ConnId>,
     pub(crate) heap: Heap,
@@ -186,6 +202,8 @@ impl<M, K: Kernel> Core<M, K> {
             now,
             kernel,
             connections: Connections::new(connections_max),
+            connecting: Vec::new(),
+            sockets: Sockets::new(connections_max),
             fanout: FanOut::new(now, pauses),
             wheel: Wheel::new(now),
             heap: Heap::default(),
@@ -309,7 +327,7 @@ impl<M, K: Kernel> Core<M, K> {
         }
     }
 
-    fn put_deadline(&mut self, id: ConnId, at: Option<u64>) {
+    pub(crate) fn put_deadline(&mut self, id: ConnId, at: Option<u64>) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -358,6 +376,9 @@ impl<M, K: Kernel> Core<M, K> {
         if connection.life == Life::Deaf {
             return self.end(id, End::Peer);
         }
+        if connection.life == Life::Connecting {
+            return self.end(id, End::Aborted);
+        }
         if connection.life == Life::Open || connection.life == Life::Detaching {
             connection.life = Life::Flushing;
             let deadline = self.now + limits::DRAIN_MICROS;
@@ -382,20 +403,24 @@ impl<M, K: Kernel> Core<M, K> {
         self.end(id, End::Panicked);
     }
 
-    /// Takes the connection off this shard. Bytes may still be received until `detached` is called with it. A viewer is
+    /// Takes the connection off this shard. One that is being made stays. Bytes may still be received until `detached` is called with it. A viewer is
     /// sent nothing more here: its place in the feed goes with it. One that is being ended stays. Of shared bytes the rest
     /// goes with the session's own, and their end is told here; a range does not move, and the connection ends.
     pub fn detach(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if matches!(connection.life, Life::Flushing | Life::Draining) {
+        if matches!(connection.life, Life::Connecting | Life::Flushing | Life::Draining) {
             return;
         }
         if connection.is_answered() && connection.shared.is_none() {
             return self.end(id, End::Aborted);
         }
         connection.life = Life::Detaching;
+        self.leave_cast(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if connection.receive_armed {
             if let Err(error) = self.kernel.cancel(id.index) {
                 self.end(id, failed(&error));
@@ -497,6 +522,14 @@ impl<M, K: Kernel> Core<M, K> {
         let Some(connection) = self.connections.get(id) else {
             return;
         };
+        if connection.life == Life::Connecting {
+            let errno = if let End::Failed(errno) = why {
+                errno
+            } else {
+                libc::ECANCELED
+            };
+            return self.fail_connect(id, errno);
+        }
         // The kernel reads a send's memory within one submit; a connection is only freed between two.
         debug_assert_eq!(connection.in_flight, InFlight::Nothing);
         if why == End::Stalled {
@@ -538,8 +571,9 @@ impl<M, K: Kernel> Core<M, K> {
     }
 
     /// Cancel by descriptor, empty the slot (DESIGN.md 4.3); then whoever drops the descriptor closes it.
-    fn remove(&mut self, id: ConnId) -> Option<K::Socket> {
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<K::Socket> {
         self.drop_cursor(id);
+        self.leave_cast(id);
         self.drop_shared(id);
         let mut connection = self.connections.remove(id)?;
         // A ring that takes no cancel is out of entries for good, and the next pass ends with its error. The cancel must

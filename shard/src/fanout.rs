@@ -24,6 +24,9 @@ use crate::limits;
 use crate::mesh::ShardId;
 
 mod answers;
+mod casts;
+mod layout;
+mod letters;
 mod load;
 mod moves;
 mod pacing;
@@ -32,6 +35,9 @@ mod send;
 mod zero_copy;
 
 pub use answers::Limit;
+pub(crate) use casts::CastId;
+use casts::{Casts, Met};
+pub use casts::{GroupId, Route, Segmentation};
 use pacing::Pacing;
 pub use zero_copy::ZeroCopy;
 use zero_copy::{Held, Sends};
@@ -128,6 +134,7 @@ pub(crate) struct FanOut {
     expected: u64,
     measured: load::Measured,
     zero_copy: Sends,
+    casts: Casts,
     /// What a viewer may be sent at most, in percent of its feed's rate; 0 for no bound.
     pub max_pacing: u64,
 }
@@ -262,8 +269,13 @@ impl FanOut {
             expected: 0,
             measured: load::Measured::new(now),
             zero_copy: Sends::default(),
+            casts: Casts::default(),
             max_pacing: 0,
         }
+    }
+
+    pub fn set_segmentation(&mut self, segmentation: Segmentation) {
+        self.casts.segmentation = segmentation;
     }
 
     fn local(&self, feed: u32) -> Option<&LocalFeed> {
@@ -298,13 +310,21 @@ impl FanOut {
 
     /// Whether a slice would find something to do at `now`.
     pub fn has_work(&self, now: u64) -> bool {
-        self.turn.is_some() || !self.urgent.is_empty() || self.release_at <= now || self.due(now).is_some()
+        self.turn.is_some()
+            || !self.urgent.is_empty()
+            || self.casts.has_work(now)
+            || self.release_at <= now
+            || self.due(now).is_some()
     }
 
     /// When the next turn is due, if one is wanted.
     pub fn next_turn_at(&self) -> Option<u64> {
         let turns = self.classes.iter().filter(|pace| pace.dirty).map(|pace| pace.next_at);
-        turns.chain([self.release_at]).min().filter(|at| *at != u64::MAX)
+        turns
+            .chain([self.release_at])
+            .chain(self.casts.next_at())
+            .min()
+            .filter(|at| *at != u64::MAX)
     }
 
     /// When the overload that is said to be passes, if nothing prolongs it.
@@ -456,6 +476,7 @@ impl<M, K: Kernel> Core<M, K> {
             WAITING,
             "and with the last one, what is under way was let go"
         );
+        self.fanout.casts.forget_feed(id.0);
         self.fanout.feeds[id.0 as usize] = None;
         self.fanout.free.push(id.0);
         // Its place may go to another feed before the turn ends.
@@ -530,6 +551,13 @@ impl<M, K: Kernel> Core<M, K> {
             self.copy_rest(id);
         }
         self.drop_cursor(id);
+        self.leave_cast(id);
+    }
+
+    pub(crate) fn leave_cast(&mut self, id: ConnId) {
+        if let Some(cast) = self.connections.get(id).and_then(|connection| connection.cast) {
+            self.drop_cast(cast);
+        }
     }
 
     /// The cursor is gone, wherever it stood: for connections that end.
@@ -547,22 +575,26 @@ impl<M, K: Kernel> Core<M, K> {
         };
         cursor.wait_no_more(local);
         local.ranges -= usize::from(cursor.limit.is_some());
-        let moved = local.leave(cursor.place, shard);
-        if local.cursors.is_empty() {
-            self.release(cursor.feed);
-            self.events.push_back(Event::FeedUnused(FeedId(cursor.feed)));
-        }
+        self.leave_place(cursor.feed, cursor.place);
         match cursor.limit {
             None => self.demand_shrank(FeedId(cursor.feed)),
             Some(_) => self.fanout.look_at_claim(cursor.feed, shard, self.now),
         }
-        if let Some(moved) = moved.and_then(|index| self.connections.at(index))
-            && let Some(other) = self
-                .connections
-                .get_mut(moved)
-                .and_then(|connection| connection.cursor.as_mut())
-        {
-            other.place = cursor.place;
+    }
+
+    /// The cursor at `place` of a feed's list is gone.
+    fn leave_place(&mut self, feed: u32, place: u32) {
+        let shard = self.id.index();
+        let Some(local) = self.fanout.local_mut(feed) else {
+            return;
+        };
+        let moved = local.leave(place, shard);
+        if local.cursors.is_empty() {
+            self.release(feed);
+            self.events.push_back(Event::FeedUnused(FeedId(feed)));
+        }
+        if let Some(index) = moved {
+            self.set_place(index, place);
         }
     }
 
@@ -652,6 +684,9 @@ impl<M, K: Kernel> Core<M, K> {
 
     /// Whether the viewer still stands at the join point that the appliance is to be told of; it goes on from here.
     pub(crate) fn let_join(&mut self, id: ConnId, position: u64) -> bool {
+        if let Some(cast) = self.connections.get(id).and_then(|connection| connection.cast) {
+            return self.let_cast_join(cast, position);
+        }
         let cursor = self.connections.get_mut(id).and_then(|c| c.cursor.as_mut());
         let Some(cursor) = cursor.filter(|cursor| cursor.held && cursor.position == position) else {
             return false;
@@ -692,7 +727,8 @@ impl<M, K: Kernel> Core<M, K> {
             let id = self.connections.at(*index)?;
             self.connections.get(id)?.cursor.as_ref().map(|cursor| cursor.position)
         });
-        local.set_released(self.id.index(), positions.min().unwrap_or(WAITING));
+        let lowest = positions.min().unwrap_or(WAITING);
+        local.set_released(self.id.index(), lowest.min(self.fanout.lowest_cast(local)));
     }
 
     /// Queues up to one slice of sends; the loop submits them. CPU time is charged by [`Core::charge`].
@@ -706,6 +742,10 @@ impl<M, K: Kernel> Core<M, K> {
             false => 1,
         };
         let (sends, bytes) = (limits::SLICE_SENDS / share, limits::SLICE_BYTES / share);
+        self.fanout.casts.begin_slice(self.now);
+        queued += self.queue_letters(sends);
+        // Of the rest, those who start leave others their half.
+        queued += self.serve_casts((sends - queued).div_ceil(1 + usize::from(urgent > 0)));
         while queued < sends && self.fanout.slice_bytes < bytes && urgent > 0 {
             urgent -= 1;
             let Some(id) = self.fanout.urgent.pop_front() else {
@@ -722,7 +762,8 @@ impl<M, K: Kernel> Core<M, K> {
             && self.kernel.monotonic_micros() - started < limits::SLICE_MICROS
         {
             match self.next_of_turn() {
-                Some(id) => queued += self.visit(id),
+                Some(Met::Connection(id)) => queued += self.visit(id),
+                Some(Met::Cast(id)) => queued += self.visit_cast(id, limits::SLICE_SENDS - queued),
                 None => break,
             }
         }
@@ -778,8 +819,8 @@ impl<M, K: Kernel> Core<M, K> {
         Some(Load::Overloaded)
     }
 
-    /// The next connection of the running turn, or of one that begins here.
-    fn next_of_turn(&mut self) -> Option<ConnId> {
+    /// The next viewer of the running turn, or of one that begins here.
+    fn next_of_turn(&mut self) -> Option<Met> {
         if self.fanout.turn.is_none() {
             self.fanout.release_due(self.now);
             let class = self.fanout.due(self.now)?;
@@ -798,10 +839,8 @@ impl<M, K: Kernel> Core<M, K> {
                 self.end_visit();
                 continue;
             };
-            let Some(id) = self.connections.at(index) else { continue };
-            let cursor = self.connections.get(id).and_then(|c| c.cursor.as_ref());
-            if cursor.is_some_and(|cursor| cursor.feed == feed) {
-                return Some(id);
+            if let Some(met) = self.meet(index, feed) {
+                return Some(met);
             }
         }
     }
@@ -860,7 +899,12 @@ impl<M, K: Kernel> Core<M, K> {
             );
             assert!(self.fanout.release_at <= local.release_at);
             for (place, index) in local.cursors.iter().enumerate() {
-                let cursor = cursor_of(index).expect("who stands in a feed's list has a cursor");
+                let met = self.meet(*index, number as u32);
+                let met = met.expect("who stands in a feed's list is its viewer");
+                let Some(cursor) = cursor_of(index) else {
+                    assert!(matches!(met, Met::Cast(_)), "looked at in its own check");
+                    continue;
+                };
                 assert_eq!((cursor.feed as usize, cursor.place as usize), (number, place));
             }
             let asks = local.feed.subscribers() & self.id.bit() != 0;

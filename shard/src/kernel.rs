@@ -14,9 +14,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use crate::limits;
 use crate::pool::Pool;
 use crate::pool::log::Span;
+pub use crate::sys::datagrams::{Datagrams, Pieces, Received};
 use crate::sys::uring::More;
 pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring, Went};
 use crate::sys::{clock, socket};
@@ -74,6 +77,13 @@ pub trait Kernel: Sized + 'static {
     fn can_send_zero_copy(&self) -> bool;
     /// Sends without waiting, and without copying where that can be; both its completions carry `user_data`.
     fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()>;
+    /// Receives datagrams into buffers until error, or want of buffers; see [`Buffers::datagram`].
+    fn receive_datagrams(&mut self, slot: u32, user_data: u64) -> io::Result<()>;
+    /// Sends datagrams without waiting; completes, within the `submit` that issues it, with the bytes of all of them, or with
+    /// why none was sent.
+    fn send_datagrams(&mut self, slot: u32, to: SocketAddr, what: Datagrams<'_>, user_data: u64) -> io::Result<()>;
+    /// Connects the socket in a slot; reports 0, or why not.
+    fn connect(&mut self, slot: u32, to: SocketAddr, user_data: u64) -> io::Result<()>;
     /// Cancels all operations on a slot; each of them reports.
     fn cancel(&mut self, slot: u32) -> io::Result<()>;
     /// Cancels all operations that carry `user_data`; each of them reports.
@@ -95,7 +105,10 @@ pub trait Kernel: Sized + 'static {
 
     /// The socket that a completed accept reported. Taken once.
     fn take_accepted(&mut self, result: i32) -> Self::Socket;
+    /// A socket for a connection to `to`, not connected yet.
+    fn outgoing(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
     fn peer_address(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
+    fn local_address(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
     /// Sends a span by reference to its pages; how many bytes the socket took.
     fn sendfile(&mut self, socket: &Self::Socket, pool: &Pool, span: Span) -> io::Result<usize>;
     /// The peer is told the end behind what was sent.
@@ -112,12 +125,18 @@ pub trait Kernel: Sized + 'static {
 /// Where received bytes lie until they are given back.
 pub trait Buffers {
     fn bytes(&mut self, buffer: u16, len: usize) -> &[u8];
+    /// As `bytes`, of a receive of datagrams; nothing when its peer has no address.
+    fn datagram(&mut self, buffer: u16, len: usize) -> Option<Received<'_>>;
     fn give_back(&mut self, buffer: u16);
 }
 
 impl Buffers for ReceiveBuffers {
     fn bytes(&mut self, buffer: u16, len: usize) -> &[u8] {
         ReceiveBuffers::bytes(self, buffer, len)
+    }
+
+    fn datagram(&mut self, buffer: u16, len: usize) -> Option<Received<'_>> {
+        Received::of(ReceiveBuffers::bytes(self, buffer, len))
     }
 
     fn give_back(&mut self, buffer: u16) {
@@ -186,6 +205,18 @@ impl Kernel for Uring {
         Uring::send_zero_copy(self, slot, span.address, span.len as u32, user_data)
     }
 
+    fn receive_datagrams(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        Uring::receive_datagrams(self, slot, user_data)
+    }
+
+    fn send_datagrams(&mut self, slot: u32, to: SocketAddr, what: Datagrams<'_>, user_data: u64) -> io::Result<()> {
+        Uring::send_datagrams(self, slot, to, what, user_data)
+    }
+
+    fn connect(&mut self, slot: u32, to: SocketAddr, user_data: u64) -> io::Result<()> {
+        Uring::connect(self, slot, to, user_data)
+    }
+
     fn cancel(&mut self, slot: u32) -> io::Result<()> {
         Uring::cancel(self, slot)
     }
@@ -226,8 +257,16 @@ impl Kernel for Uring {
         socket::take_accepted(result)
     }
 
+    fn outgoing(&mut self, to: SocketAddr) -> io::Result<OwnedFd> {
+        socket::outgoing(to, Duration::from_millis(limits::STALL_MAX_MILLIS))
+    }
+
     fn peer_address(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {
         socket::peer_address(socket.as_fd())
+    }
+
+    fn local_address(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {
+        socket::local_address(socket.as_fd())
     }
 
     fn sendfile(&mut self, socket: &OwnedFd, pool: &Pool, span: Span) -> io::Result<usize> {

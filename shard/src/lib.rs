@@ -18,6 +18,8 @@ pub mod connection;
 pub mod core;
 #[cfg(not(loom))]
 pub mod counters;
+#[cfg(not(loom))]
+pub mod datagrams;
 mod doorbells;
 #[cfg(not(loom))]
 pub mod executor;
@@ -32,6 +34,8 @@ pub mod mesh;
 #[cfg(test)]
 #[cfg(loom)]
 mod models;
+#[cfg(not(loom))]
+mod outgoing;
 pub mod pool;
 pub mod ring;
 #[cfg(not(loom))]

@@ -13,8 +13,11 @@ pub const RING_COMPLETIONS: u32 = 8192;
 /// Buffers for receives of all connections of a shard; a power of two. Each is held only while its bytes are handed to
 /// a session, so their number bounds one batch of completions, not the connections.
 pub const RECEIVE_BUFFERS: u16 = 128;
-/// One buffer: a publisher's socket is drained in few completions, and 128 of them are 2 MiB a shard.
-pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+/// One buffer: a publisher's socket is drained in few completions, and 128 of them are 2 MiB a shard. A datagram of 16 KiB
+/// fits behind its head: there are cameras that send 10,000 bytes at once.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 + DATAGRAM_HEAD_BYTES;
+/// What the kernel writes ahead of a datagram: four lengths, and its peer's address.
+pub const DATAGRAM_HEAD_BYTES: usize = 64;
 const _: () = assert!(RECEIVE_BUFFERS.is_power_of_two());
 
 /// Connections waiting for `accept`; the kernel lowers it to `net.core.somaxconn`.
@@ -101,6 +104,36 @@ pub const SEALED_PLAIN_BYTES: usize = 16 * 1024;
 
 /// How long a connection that was ended cleanly may take to read the rest (DESIGN.md 4.3).
 pub const DRAIN_MICROS: u64 = 2_000_000;
+
+/// Datagram sockets of a shard: a pair for each track of a thousand cameras, and the few that viewers share.
+pub const DATAGRAM_SOCKETS_MAX: u32 = 4096;
+/// Asked of the kernel for each direction of a datagram socket: a keyframe for each of 200 viewers who share it.
+pub const DATAGRAM_SOCKET_BYTES: u32 = 8 * 1024 * 1024;
+/// Where one viewer's datagrams go: a pair for each of 16 tracks.
+pub const ROUTES_MAX: usize = 32;
+/// Feeds that a shard sends to group addresses: each is configured by hand.
+pub const GROUPS_MAX: usize = 1024;
+/// Datagrams that the kernel cuts out of one send: UDP_MAX_SEGMENTS of older kernels.
+pub const SEGMENTS_MAX: usize = 64;
+/// What they may hold together, below the 65,507 that one datagram may.
+pub const SEGMENTED_BYTES_MAX: usize = 65_000;
+/// What a viewer that starts, or was moved, is sent at a time of what was there before it: fits into the receive buffer that
+/// a socket has by default (208 KiB, of which each datagram of 1,200 bytes takes 2,304).
+pub const DATAGRAM_BURST_BYTES: u64 = 64 * 1024;
+/// The pause behind it: 13 MB a second, so that some seconds of stream are caught up within a fraction of one.
+pub const DATAGRAM_BURST_MICROS: u64 = 5_000;
+/// Datagrams of the appliance's own that are queued in one pass: reports and answers, a few a second and peer.
+pub const LETTERS_MAX: usize = 1024;
+/// Their bytes.
+pub const LETTER_BYTES_MAX: usize = 256 * 1024;
+/// How the packets of a range are laid out is kept for so many ranges from slice to slice: one for each feed that has
+/// grown, its viewers standing at one place.
+pub const LAYOUTS_KEPT: usize = 64;
+/// Layouts of one slice: each costs a walk through its packets.
+pub const LAYOUTS_MAX: usize = 2 * SLICE_SENDS;
+
+/// Connections that are being made, per shard: every camera of a large site at the start.
+pub const CONNECTS_MAX: usize = 1024;
 
 /// Messages waiting for one shard. A full inbox refuses: the sender answers its peer "busy".
 pub const INBOX_MESSAGES: usize = 8192;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use crate::connection::{ConnId, Life};
 use crate::core::{Core, Detached, End, Event, FeedId, Operation, connection_of, failed};
 use crate::counters::ShardCounters;
+use crate::datagrams::{DatagramId, socket_of};
 use crate::executor::{self, Reserved, Sleep, Thread};
-use crate::fanout::{Load, Pauses, ZeroCopy};
+use crate::fanout::{GroupId, Load, Pauses, Segmentation, ZeroCopy};
 use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uring};
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
@@ -45,6 +46,19 @@ pub trait App<K: Kernel = Uring>: Sized {
     fn detached(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, detached: Detached<K::Socket>);
     /// The last viewer on this shard has left the feed.
     fn feed_unused(&mut self, core: &mut Core<Self::Message, K>, feed: FeedId);
+    /// A datagram came to `socket`; `bytes` are gone after the call.
+    fn datagram(&mut self, _core: &mut Core<Self::Message, K>, _socket: DatagramId, _from: SocketAddr, _bytes: &[u8]) {}
+    /// Datagrams to `conn`, a viewer by [`Core::join_datagrams`], were refused: there is no way to its peer, or the socket
+    /// of a route is closed. It stays a viewer, and this comes again with each record.
+    fn unreachable(&mut self, _core: &mut Core<Self::Message, K>, _conn: ConnId) {}
+    /// The feed of a group has ended and everything of it is sent; the group exists no more.
+    fn group_ended(&mut self, _core: &mut Core<Self::Message, K>, _group: GroupId) {}
+    /// The connection that [`Core::connect`] was asked for, with `tag`, is made.
+    fn connected(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, _tag: u64) {
+        core.abort(conn);
+    }
+    /// It is not made, for this errno: `ETIMEDOUT` at its deadline, `ECANCELED` when it was aborted.
+    fn connect_failed(&mut self, _core: &mut Core<Self::Message, K>, _tag: u64, _errno: i32) {}
     /// The deadline of `conn` has passed.
     fn deadline(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId);
     /// A timer of the appliance has come.
@@ -74,6 +88,8 @@ pub struct Setup<M, S = OwnedFd> {
 pub struct Sends {
     pub pauses: Pauses,
     pub zero_copy: ZeroCopy,
+    /// Whether the kernel cuts datagrams of viewers who get them.
+    pub segmentation: Segmentation,
     /// In percent of the feed's rate, for viewers whose start burst is over; 0 for no bound.
     pub max_pacing: u64,
 }
@@ -97,7 +113,7 @@ where
     let (name, cpu, connections_max) = (format!("shard-{}", setup.id.0), setup.cpu, setup.connections_max);
     let zero_copy = setup.sends.zero_copy;
     let first = move || {
-        let (mut uring, buffers) = Uring::new(connections_max)?;
+        let (mut uring, buffers) = Uring::new(connections_max + limits::DATAGRAM_SOCKETS_MAX)?;
         if zero_copy == ZeroCopy::On && !uring.can_send_zero_copy() {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
@@ -242,6 +258,10 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                     self.core
                         .send_completed(connection_of(completion.user_data), completion.result);
                 }
+                Some(Operation::SendDatagrams) => {
+                    let number = completion.user_data & ((1 << 56) - 1);
+                    self.core.datagrams_completed(number, completion.result);
+                }
                 Some(Operation::SendZeroCopy) if !completion.is_notification() => {
                     self.core.zero_copy_completed(completion);
                 }
@@ -295,7 +315,39 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                 self.core.zero_copy_notified(&completion);
                 Ok(())
             }
-            Some(Operation::Send | Operation::SendZeroCopy) | None => Ok(()),
+            Some(Operation::ReceiveDatagrams) => {
+                self.datagram(&completion);
+                Ok(())
+            }
+            Some(Operation::Connect) => {
+                let id = connection_of(completion.user_data);
+                if let Some(tag) = self.core.connect_completed(id, completion.result) {
+                    self.app.connected(&mut self.core, id, tag);
+                }
+                Ok(())
+            }
+            Some(Operation::Send | Operation::SendDatagrams | Operation::SendZeroCopy) | None => Ok(()),
+        }
+    }
+
+    fn datagram(&mut self, completion: &Completion) {
+        let id = socket_of(completion.user_data);
+        if let Some(buffer) = completion.buffer() {
+            let bytes = completion.result.max(0) as usize;
+            let received = self.buffers.datagram(buffer, bytes).filter(|_| self.core.is_open(id));
+            if let Some(received) = received {
+                self.core.counters.datagrams_received.add(1);
+                self.core.counters.bytes_received.add(received.bytes.len() as u64);
+                match received.is_cut {
+                    // Half a datagram is none.
+                    true => self.core.counters.datagrams_received_cut.add(1),
+                    false => (self.app).datagram(&mut self.core, id, received.from, received.bytes),
+                }
+            }
+            self.buffers.give_back(buffer);
+        }
+        if !completion.is_armed() {
+            self.core.receive_on(id, completion.result);
         }
     }
 
@@ -437,6 +489,9 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
                 Event::Detached(id, detached) => self.app.detached(&mut self.core, id, detached),
                 Event::FeedUnused(feed) => self.app.feed_unused(&mut self.core, feed),
                 Event::Deadline(id) => self.app.deadline(&mut self.core, id),
+                Event::Unreachable(id) => self.app.unreachable(&mut self.core, id),
+                Event::GroupEnded(group) => self.app.group_ended(&mut self.core, group),
+                Event::ConnectFailed(tag, errno) => self.app.connect_failed(&mut self.core, tag, errno),
                 Event::Joining { id, position, header } => {
                     if self.core.let_join(id, position) {
                         self.app.joining(&mut self.core, id, &header);
@@ -497,6 +552,7 @@ impl<M, K: Kernel> Core<M, K> {
         let pool_bytes = self.pool.usage().blocks * BLOCK_BYTES as u64;
         self.fanout.set_zero_copy(zero_copy, pool_bytes, self.mesh.shards());
         self.fanout.max_pacing = sends.max_pacing;
+        self.fanout.set_segmentation(sends.segmentation);
     }
 
     /// The wheel says that the deadline of `id` may have come.
@@ -518,6 +574,7 @@ impl<M, K: Kernel> Core<M, K> {
             _ => {
                 connection.deadline = u64::MAX;
                 match connection.life {
+                    Life::Connecting => self.fail_connect(id, libc::ETIMEDOUT),
                     Life::Open | Life::Deaf | Life::Detaching => self.events.push_back(Event::Deadline(id)),
                     // It had its time to read the rest: what is left is thrown away.
                     Life::Flushing => self.end(id, End::Aborted),

@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
-use penstock_shard::kernel::{Buffers, Completion, Kernel, Outgoing, Signalling};
+use penstock_shard::kernel::{Buffers, Completion, Datagrams, Kernel, Outgoing, Received, Signalling};
 use penstock_shard::pool::Pool;
 use penstock_shard::pool::log::Span;
 
+use super::mail::{Letter, Posting, Words};
 use super::net::{LinkId, Net, Shared};
 
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub struct SimSocket {
 enum What {
     Link(LinkId),
     Listener(usize),
+    /// For datagrams.
+    Post(usize),
+    /// Not connected, and nobody is there to connect to.
+    Alone,
 }
 
 impl SimSocket {
@@ -40,17 +45,26 @@ impl SimSocket {
         }
     }
 
+    /// A socket for datagrams.
+    #[allow(dead_code)]
+    pub fn post(net: &Shared, number: usize) -> SimSocket {
+        SimSocket {
+            net: net.clone(),
+            what: What::Post(number),
+        }
+    }
+
     fn link(&self) -> LinkId {
         match self.what {
             What::Link(link) => link,
-            What::Listener(number) => panic!("listener {number} is no connection"),
+            other => panic!("{other:?} is no connection"),
         }
     }
 
     fn number(&self) -> usize {
         match self.what {
             What::Listener(number) => number,
-            What::Link(link) => panic!("connection {link} is no listener"),
+            other => panic!("{other:?} is no listener"),
         }
     }
 }
@@ -62,6 +76,8 @@ impl Drop for SimSocket {
         match self.what {
             What::Link(link) => net.disown(link),
             What::Listener(number) => net.shut_listener(number),
+            What::Post(number) => net.close_post(number),
+            What::Alone => {}
         }
     }
 }
@@ -103,7 +119,15 @@ impl Kernel for SimKernel {
     }
 
     fn register(&mut self, slot: u32, socket: &SimSocket) -> io::Result<()> {
-        self.net().fill_slot(self.shard, slot, socket.link());
+        let mut net = self.net();
+        match socket.what {
+            What::Post(number) => {
+                let before = net.ports[self.shard].posts.insert(slot, number);
+                assert_eq!(before, None, "a slot is emptied before it is filled");
+            }
+            What::Alone => {}
+            _ => net.fill_slot(self.shard, slot, socket.link()),
+        }
         Ok(())
     }
 
@@ -145,6 +169,28 @@ impl Kernel for SimKernel {
 
     fn send_zero_copy(&mut self, slot: u32, span: Span, user_data: u64) -> io::Result<()> {
         self.net().queue_zero_copy(self.shard, slot, span, user_data);
+        Ok(())
+    }
+
+    fn receive_datagrams(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        self.net().queue_receive_mail(self.shard, slot, user_data);
+        Ok(())
+    }
+
+    fn send_datagrams(&mut self, slot: u32, to: SocketAddr, what: Datagrams<'_>, user_data: u64) -> io::Result<()> {
+        let what = Words::of(what);
+        let posting = Posting {
+            slot,
+            to,
+            what,
+            user_data,
+        };
+        self.net().queue_mail(self.shard, posting);
+        Ok(())
+    }
+
+    fn connect(&mut self, slot: u32, _to: SocketAddr, user_data: u64) -> io::Result<()> {
+        self.net().queue_connect(self.shard, slot, user_data);
         Ok(())
     }
 
@@ -202,6 +248,20 @@ impl Kernel for SimKernel {
         }
     }
 
+    fn outgoing(&mut self, _to: SocketAddr) -> io::Result<SimSocket> {
+        Ok(SimSocket {
+            net: self.net.clone(),
+            what: What::Alone,
+        })
+    }
+
+    fn local_address(&self, socket: &SimSocket) -> io::Result<SocketAddr> {
+        Ok(match socket.what {
+            What::Post(number) => self.net().mail.sockets[number].address,
+            _ => ([192, 0, 2, 1], 1).into(),
+        })
+    }
+
     fn peer_address(&self, socket: &SimSocket) -> io::Result<SocketAddr> {
         self.net()
             .peer_address(socket.link())
@@ -253,10 +313,23 @@ impl Buffers for SimBuffers {
         &self.lent
     }
 
+    fn datagram(&mut self, buffer: u16, len: usize) -> Option<Received<'_>> {
+        let filled = locked(&self.net).ports[self.shard].letters_filled.remove(&buffer);
+        let Letter { from, bytes, .. } = filled.expect("a buffer is read once, between its completion and its return");
+        let is_cut = bytes.len() > len;
+        self.lent = bytes;
+        Some(Received {
+            from,
+            bytes: &self.lent[..len],
+            is_cut,
+        })
+    }
+
     fn give_back(&mut self, buffer: u16) {
         let mut net = locked(&self.net);
         let port = &mut net.ports[self.shard];
         port.buffers_filled.remove(&buffer);
+        port.letters_filled.remove(&buffer);
         assert!(!port.buffers_free.contains(&buffer), "a buffer is given back once");
         port.buffers_free.push(buffer);
     }

@@ -6,6 +6,7 @@ pub mod clip;
 mod dial;
 mod judge;
 mod kernel;
+mod mail;
 mod net;
 mod noise;
 mod port;

@@ -15,6 +15,7 @@ use penstock_shard::kernel::Outgoing;
 use penstock_shard::limits::PACING_BYTES_MIN;
 use penstock_shard::pool::Pool;
 
+use super::mail::Mail;
 use super::noise::{Noise, Trace};
 use super::port::Port;
 use super::zero_copy::{InUse, Notice};
@@ -25,10 +26,12 @@ pub type LinkId = usize;
 
 /// errno.h, Linux.
 pub const EAGAIN: i32 = 11;
+pub const EINVAL: i32 = 22;
 pub const EPIPE: i32 = 32;
 pub const ENOBUFS: i32 = 105;
 pub const ECONNRESET: i32 = 104;
 pub const ENOTCONN: i32 = 107;
+pub const ECONNREFUSED: i32 = 111;
 pub const ECANCELED: i32 = 125;
 pub const EMFILE: i32 = 24;
 pub const EOVERFLOW: i32 = 75;
@@ -49,6 +52,7 @@ pub struct Net {
     pub has_zero_copy: bool,
     /// Zero-copy sends whose notification is to come.
     pub notices: Vec<Notice>,
+    pub mail: Mail,
 }
 
 #[derive(Debug)]
@@ -162,6 +166,7 @@ impl Net {
             listeners: Vec::new(),
             has_zero_copy: !Noise::new(seed).once_in(6),
             notices: Vec::new(),
+            mail: Mail::default(),
         }
     }
 

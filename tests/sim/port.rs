@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use penstock_shard::kernel::{Armed, Completion, Outgoing, Signalling};
 use penstock_shard::pool::log::Span;
 
-use super::net::{ByReference, ECANCELED, EMFILE, ENOBUFS, EOVERFLOW, LinkId, Net};
+use super::mail::{Letter, Posting};
+use super::net::{ByReference, ECANCELED, ECONNREFUSED, EMFILE, ENOBUFS, EOVERFLOW, LinkId, Net};
 
 /// Few, so that receives run out of them.
 const BUFFERS: u16 = 3;
@@ -29,6 +30,12 @@ pub struct Port {
     doorbells: Vec<(u64, u64)>,
     pub accepted: BTreeMap<i32, LinkId>,
     accepted_next: i32,
+    /// Sockets of datagrams by slot, and their receives.
+    pub posts: BTreeMap<u32, usize>,
+    pub post_receives: BTreeMap<u32, u64>,
+    pub letters_filled: BTreeMap<u16, Letter>,
+    /// Connects by slot: nobody is ever there.
+    connects: BTreeMap<u32, u64>,
     pub buffers_free: Vec<u16>,
     pub buffers_filled: BTreeMap<u16, Vec<u8>>,
     pub signalling: Signalling,
@@ -77,6 +84,15 @@ enum Queued {
         span: Span,
         user_data: u64,
     },
+    ReceiveMail {
+        slot: u32,
+        user_data: u64,
+    },
+    SendMail(Posting),
+    Connect {
+        slot: u32,
+        user_data: u64,
+    },
     Cancel {
         slot: u32,
     },
@@ -106,6 +122,7 @@ enum Behind {
 enum Ready {
     Accept(usize),
     Receive(u32),
+    Mail(u32),
     Poll(u32),
 }
 
@@ -122,6 +139,10 @@ impl Port {
             doorbells: Vec::new(),
             accepted: BTreeMap::new(),
             accepted_next: 1000,
+            posts: BTreeMap::new(),
+            post_receives: BTreeMap::new(),
+            letters_filled: BTreeMap::new(),
+            connects: BTreeMap::new(),
             buffers_free: (0..BUFFERS).collect(),
             buffers_filled: BTreeMap::new(),
             signalling: Signalling::Off,
@@ -159,12 +180,15 @@ impl Net {
     }
 
     pub fn empty_slot(&mut self, shard: usize, slot: u32) {
-        let port = &mut self.ports[shard];
-        let is_armed = port.receives.contains_key(&slot) || port.polls.contains_key(&slot);
+        let port = &self.ports[shard];
+        let mut armed = [&port.receives, &port.polls, &port.post_receives, &port.connects].into_iter();
+        let is_armed = armed.any(|armed| armed.contains_key(&slot));
         assert!(
             !is_armed,
             "an armed operation keeps its socket open: it is cancelled before the slot is emptied"
         );
+        let port = &mut self.ports[shard];
+        port.posts.remove(&slot);
         if let Some(link) = port.slots.remove(&slot) {
             self.disown(link);
         }
@@ -209,6 +233,18 @@ impl Net {
     pub fn queue_zero_copy(&mut self, shard: usize, slot: u32, span: Span, user_data: u64) {
         let queue = &mut self.ports[shard].queue;
         queue.push(Queued::SendZeroCopy { slot, span, user_data });
+    }
+
+    pub fn queue_receive_mail(&mut self, shard: usize, slot: u32, user_data: u64) {
+        self.ports[shard].queue.push(Queued::ReceiveMail { slot, user_data });
+    }
+
+    pub fn queue_mail(&mut self, shard: usize, posting: Posting) {
+        self.ports[shard].queue.push(Queued::SendMail(posting));
+    }
+
+    pub fn queue_connect(&mut self, shard: usize, slot: u32, user_data: u64) {
+        self.ports[shard].queue.push(Queued::Connect { slot, user_data });
     }
 
     pub fn queue_cancel(&mut self, shard: usize, slot: u32) {
@@ -261,8 +297,21 @@ impl Net {
                 user_data,
             } => self.send_both(shard, slot, &own, &behind, user_data),
             Queued::SendZeroCopy { slot, span, user_data } => self.send_zero_copy(shard, slot, span, user_data),
+            Queued::ReceiveMail { slot, user_data } => {
+                let armed = port.post_receives.insert(slot, user_data);
+                assert_eq!(armed, None, "a receive is armed once");
+            }
+            Queued::SendMail(posting) => self.send_posting(shard, posting),
+            Queued::Connect { slot, user_data } => {
+                port.connects.insert(slot, user_data);
+                let at = self.now + 300;
+                self.ports[shard].timeouts.push((at, user_data));
+            }
             Queued::Cancel { slot } => {
-                let armed = [port.receives.remove(&slot), port.polls.remove(&slot)];
+                let connect = port.connects.remove(&slot);
+                port.timeouts.retain(|(_, user_data)| Some(*user_data) != connect);
+                let received = port.post_receives.remove(&slot);
+                let armed = [port.receives.remove(&slot), port.polls.remove(&slot), received, connect];
                 for user_data in armed.into_iter().flatten() {
                     self.complete(shard, user_data, -ECANCELED, Armed::NoMore, None);
                 }
@@ -340,7 +389,11 @@ impl Net {
         self.notify(shard);
         due.sort_unstable();
         for (_, user_data) in due {
-            self.complete(shard, user_data, 0, Armed::NoMore, None);
+            let connects = &mut self.ports[shard].connects;
+            let before = connects.len();
+            connects.retain(|_, connect| *connect != user_data);
+            let result = if connects.len() < before { -ECONNREFUSED } else { 0 };
+            self.complete(shard, user_data, result, Armed::NoMore, None);
         }
         let mut ready: Vec<Ready> = self.ready(shard, |at| at <= now).collect();
         for at in (1..ready.len()).rev() {
@@ -350,6 +403,7 @@ impl Net {
             match one {
                 Ready::Accept(at) => self.accept_all(shard, at),
                 Ready::Receive(slot) => self.receive_all(shard, slot),
+                Ready::Mail(slot) => self.receive_mail(shard, slot),
                 Ready::Poll(slot) => {
                     if let Some(user_data) = self.ports[shard].polls.remove(&slot) {
                         // POLLOUT
@@ -375,8 +429,13 @@ impl Net {
             let at = self.writable_at(port.slot(*slot)?)?;
             Some((at, Ready::Poll(*slot)))
         });
+        let mail = port.post_receives.keys().filter_map(move |slot| {
+            let at = self.mail_at(shard, *slot)?;
+            Some((at, Ready::Mail(*slot)))
+        });
         accepts
             .chain(receives)
+            .chain(mail)
             .chain(polls)
             .filter(move |(at, _)| is_due(*at))
             .map(|(_, ready)| ready)
@@ -469,9 +528,11 @@ impl Net {
             .keys()
             .filter_map(|slot| self.receivable_at(port.slot(*slot)?));
         let polls = port.polls.keys().filter_map(|slot| self.writable_at(port.slot(*slot)?));
+        let mail = port.post_receives.keys().filter_map(|slot| self.mail_at(shard, *slot));
         waiting
             .chain(accepts)
             .chain(receives)
+            .chain(mail)
             .chain(polls)
             .chain(self.notices_at(shard))
             .filter(|at| *at > now)

@@ -12,7 +12,7 @@ use penstock::counters::{AppCounters, ShardSet};
 use penstock::directory::Homes;
 use penstock::messages::Message;
 use penstock_shard::counters::{Declaration, Kind, ShardCounters};
-use penstock_shard::fanout::{Pauses, ZeroCopy};
+use penstock_shard::fanout::{Pauses, Segmentation, ZeroCopy};
 use penstock_shard::limits::{INBOX_MESSAGES, STALL_MAX_MILLIS};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{BLOCK_BYTES, Pool};
@@ -109,6 +109,7 @@ impl Ground {
             sends: Sends {
                 pauses: Pauses::default(),
                 zero_copy: self.config.machine.zero_copy,
+                segmentation: Segmentation::Auto,
                 max_pacing: self.config.machine.max_pacing_percent.into(),
             },
         };
@@ -591,6 +592,7 @@ fn sends(seed: u64) -> Sends {
             1 => ZeroCopy::Auto,
             _ => ZeroCopy::Off,
         },
+        segmentation: Segmentation::Auto,
         max_pacing: noise.one_of(&[0, 0, 200]),
     }
 }

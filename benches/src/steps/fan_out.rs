@@ -15,7 +15,7 @@ use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::counters::ShardCounters;
 use penstock_shard::fanout::Class;
 use penstock_shard::feed;
-use penstock_shard::kernel::{Armed, Buffers, Completion, Kernel, Outgoing, Signalling};
+use penstock_shard::kernel::{Armed, Buffers, Completion, Datagrams, Kernel, Outgoing, Received, Signalling};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
 use penstock_shard::pool::log::Span;
@@ -240,6 +240,21 @@ impl Kernel for Taker {
         Ok(())
     }
 
+    fn receive_datagrams(&mut self, _: u32, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn send_datagrams(&mut self, _: u32, _: SocketAddr, what: Datagrams<'_>, user_data: u64) -> io::Result<()> {
+        let bytes: usize = match what {
+            Datagrams::Own(bytes) => bytes.len(),
+            Datagrams::Pieces { pieces, range, .. } => pieces.spans()[range].iter().map(|span| span.len).sum(),
+        };
+        let taken = Completion::of(user_data, bytes as i32, Armed::NoMore, None);
+        self.queued.push(taken);
+        Ok(())
+    }
+    fn connect(&mut self, _: u32, _: SocketAddr, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     fn cancel(&mut self, _: u32) -> io::Result<()> {
         Ok(())
     }
@@ -269,6 +284,12 @@ impl Kernel for Taker {
     fn take_accepted(&mut self, _: i32) -> Seat {
         Seat
     }
+    fn outgoing(&mut self, _: SocketAddr) -> io::Result<Seat> {
+        Ok(Seat)
+    }
+    fn local_address(&self, _: &Seat) -> io::Result<SocketAddr> {
+        Ok(([192, 0, 2, 2], 2).into())
+    }
     fn peer_address(&self, _: &Seat) -> io::Result<SocketAddr> {
         Ok(([192, 0, 2, 1], 1).into())
     }
@@ -294,6 +315,9 @@ struct Nothing;
 impl Buffers for Nothing {
     fn bytes(&mut self, _: u16, _: usize) -> &[u8] {
         &[]
+    }
+    fn datagram(&mut self, _: u16, _: usize) -> Option<Received<'_>> {
+        None
     }
     fn give_back(&mut self, _: u16) {}
 }

@@ -24,7 +24,7 @@ impl<M, K: Kernel> Core<M, K> {
         let is_waiting = connection.writable_armed
             || connection.in_flight != InFlight::Nothing
             || connection.life == Life::Detaching && connection.cursor.is_some();
-        if is_waiting || connection.life == Life::Deaf {
+        if is_waiting || matches!(connection.life, Life::Deaf | Life::Connecting) {
             return Step::Idle;
         }
         if let Wrap::Sealed(_) = connection.wrap {

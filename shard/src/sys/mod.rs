@@ -3,6 +3,7 @@
 //! - `uring`: one io_uring with its eventfd, registered files and provided receive buffers.
 //! - `memory`: a memfd, mapped, read and written without a Rust reference to bytes that another thread writes.
 //! - `sync`: the atomics of that memory; with `--cfg loom` those of loom, and `modelled` stands in for `memory`.
+//! - `datagrams`: messages of datagrams, their segmentation by the kernel, and their sockets.
 //! - `socket`: listening sockets, descriptors taken from the kernel, `sendfile`, the few socket options.
 //! - `clock`: monotonic microseconds and the thread's CPU time.
 //!
@@ -13,6 +14,8 @@
 
 #[cfg(not(loom))]
 pub mod clock;
+#[cfg(not(loom))]
+pub mod datagrams;
 #[cfg(not(loom))]
 pub mod memory;
 #[cfg(loom)]

@@ -38,6 +38,19 @@ pub fn listen(address: SocketAddr, first: First, stall_max: Duration) -> io::Res
     Ok(socket.into())
 }
 
+/// A socket for a connection to `address`, not connected yet, with the options that a listener gives to what it accepts.
+pub fn outgoing(address: SocketAddr, stall_max: Duration) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec().nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(stall_max))?;
+    set_not_sent_low_water(&socket, limits::NOT_SENT_BYTES_MIN)?;
+    Ok(socket.into())
+}
+
 /// Whether a listener is the first of its address in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
@@ -83,7 +96,12 @@ pub fn set_pacing(socket: &impl AsRawFd, bytes_per_second: u32) -> io::Result<()
     set_number(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, bytes_per_second)
 }
 
-fn set_number(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, number: u32) -> io::Result<()> {
+pub(super) fn set_number(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    number: u32,
+) -> io::Result<()> {
     let size = size_of::<u32>() as libc::socklen_t;
     let value: *const u32 = &number;
     // SAFETY: `value` points to a u32 that lives through the call, and `size` is its size.

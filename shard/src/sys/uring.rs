@@ -9,6 +9,7 @@
 //! - The user data of an operation is the caller's; `u64::MAX` is kept for operations nobody asks about.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, TimeoutFlags, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
+use super::datagrams::{self, Datagrams, Letter};
 use super::socket;
 use crate::limits;
 
@@ -108,6 +110,11 @@ pub struct Uring {
     /// As many as the queue has entries, used in turn: one that is used again was issued.
     messages: Box<[Message]>,
     message_next: usize,
+    /// As `messages`.
+    letters: Box<[Letter]>,
+    letter_next: usize,
+    /// What receives of datagrams are asked with; it never changes.
+    receive_header: Box<libc::msghdr>,
     /// Base of the kernel's clock, CLOCK_MONOTONIC, at our microsecond 0.
     clock_base_nanos: u64,
     /// Registered only to be counted: see [`Uring::keep_locked`].
@@ -140,12 +147,16 @@ impl Uring {
         require_operations(&ring)?;
         let buffers = ReceiveBuffers::register(&ring)?;
         let messages = (0..ring.params().sq_entries()).map(|_| Message::default()).collect();
+        let letters = (0..ring.params().sq_entries()).map(|_| Letter::default()).collect();
         let mut uring = Uring {
             ring,
             eventfd,
             deadline: Box::new(Timespec::new()),
             messages,
             message_next: 0,
+            letters,
+            letter_next: 0,
+            receive_header: Box::new(datagrams::receive_header()),
             clock_base_nanos: kernel_clock_nanos().saturating_sub(super::clock::monotonic_micros() * 1000),
             kept: None,
             sends_zero_copy: false,
@@ -232,6 +243,40 @@ impl Uring {
                 .build()
                 .user_data(user_data),
         )
+    }
+
+    /// Receives datagrams into provided buffers, each behind its head, until error or want of buffers.
+    pub fn receive_datagrams(&mut self, slot: u32, user_data: u64) -> io::Result<()> {
+        let header: *const libc::msghdr = &*self.receive_header;
+        self.push(
+            &opcode::RecvMsgMulti::new(Fixed(slot), header, RECEIVE_GROUP)
+                .build()
+                .user_data(user_data),
+        )
+    }
+
+    /// Sends datagrams to `to` without waiting; completes within the next [`Uring::submit`]. Memory as for [`Uring::send`].
+    pub fn send_datagrams(&mut self, slot: u32, to: SocketAddr, what: Datagrams<'_>, user_data: u64) -> io::Result<()> {
+        let message = self.next_letter()?.of(to, what);
+        let entry = opcode::SendMsg::new(Fixed(slot), message)
+            .flags((libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as u32)
+            .build()
+            .user_data(user_data);
+        self.push(&entry)
+    }
+
+    /// Connects the socket in `slot` to `to`; reports 0 or why not.
+    pub fn connect(&mut self, slot: u32, to: SocketAddr, user_data: u64) -> io::Result<()> {
+        let (address, bytes) = self.next_letter()?.address(to);
+        let entry = opcode::Connect::new(Fixed(slot), address, bytes);
+        self.push(&entry.build().user_data(user_data))
+    }
+
+    fn next_letter(&mut self) -> io::Result<&mut Letter> {
+        self.make_room()?;
+        let at = self.letter_next;
+        self.letter_next = (at + 1) % self.letters.len();
+        Ok(&mut self.letters[at])
     }
 
     /// Reports once when the socket can take bytes again.
@@ -390,7 +435,7 @@ impl Uring {
         self.make_room()?;
         // SAFETY: what an entry points to outlives its issue, as each function above states: sends complete within
         // `submit` (what zero-copy ones hold beyond it are pages, kept by the kernel), `deadline` is a field that changes
-        // only behind a submit, one of `messages` changes only when as many entries as the queue has were pushed behind it,
+        // only behind a submit, one of `messages` or `letters` changes only when as many entries as the queue has were pushed behind it,
         // received memory is registered for life.
         unsafe { self.ring.submission().push(entry) }.map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))
     }
@@ -477,6 +522,8 @@ fn require_operations(ring: &IoUring) -> io::Result<()> {
         opcode::RecvMulti::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,
+        opcode::RecvMsgMulti::CODE,
+        opcode::Connect::CODE,
         opcode::PollAdd::CODE,
         opcode::Timeout::CODE,
         opcode::AsyncCancel2::CODE,
