@@ -181,8 +181,8 @@ impl Net {
 
     pub fn empty_slot(&mut self, shard: usize, slot: u32) {
         let port = &self.ports[shard];
-        let mut armed = [&port.receives, &port.polls, &port.post_receives, &port.connects].into_iter();
-        let is_armed = armed.any(|armed| armed.contains_key(&slot));
+        let armed = [&port.receives, &port.polls, &port.post_receives, &port.connects];
+        let is_armed = armed.iter().any(|armed| armed.contains_key(&slot));
         assert!(
             !is_armed,
             "an armed operation keeps its socket open: it is cancelled before the slot is emptied"
