@@ -666,12 +666,13 @@ impl<M, K: Kernel> Core<M, K> {
             match trouble {
                 Trouble::None if flight.packets > 1 && cast.cuts == Cuts::Untried => cast.cuts = Cuts::Work,
                 Trouble::None => {}
+                Trouble::Refused if cast.trouble == Trouble::Full => {}
                 Trouble::Full | Trouble::Refused => cast.trouble = trouble,
             }
         }
     }
 
-    /// When nothing of a range is under way: on with it, or, when all of it is sent or some was not taken, with the next.
+    /// When nothing of a range is under way: on with it, or, when all of it is sent or its socket was full, with the next.
     fn settle_cast(&mut self, id: CastId) {
         let Some(cast) = self.fanout.casts.get_mut(id) else {
             return;
@@ -679,7 +680,8 @@ impl<M, K: Kernel> Core<M, K> {
         if cast.under_way > 0 || cast.position == cast.end {
             return;
         }
-        if cast.trouble == Trouble::None && cast.left > 0 {
+        // Who cannot be reached at one address may be at another; a full socket has room for none.
+        if cast.trouble != Trouble::Full && cast.left > 0 {
             return self.fanout.casts.make_urgent(id);
         }
         self.counters.datagrams_dropped.add(cast.left.into());

@@ -4,10 +4,13 @@
 
 mod answers;
 mod crowd;
+mod datagrams;
 mod joining;
 mod joins;
+mod letters;
 mod life;
 mod moves;
+mod outgoing;
 mod pace;
 mod ranges;
 mod slow;

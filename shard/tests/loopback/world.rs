@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::counters::ShardCounters;
+use penstock_shard::datagrams::DatagramId;
 use penstock_shard::executor::Thread;
-use penstock_shard::fanout::Class;
+use penstock_shard::fanout::{Class, GroupId};
 use penstock_shard::feed::{Config, Feed, Writer};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
@@ -38,6 +39,10 @@ pub enum Fact {
     Accepted(ConnId),
     Ended(ConnId, End),
     Joining(ConnId),
+    Unreachable(ConnId),
+    GroupEnded(GroupId),
+    Connected(ConnId, u64),
+    ConnectFailed(u64, i32),
     ReachedEnd(ConnId),
     Detached(ConnId, Detached),
     FeedUnused,
@@ -49,6 +54,7 @@ type OnAccepted = Box<dyn FnMut(&mut Core<Run>, ConnId)>;
 type OnReceived = Box<dyn FnMut(&mut Core<Run>, ConnId, &[u8])>;
 type OnDetached = Box<dyn FnMut(&mut Core<Run>, Detached)>;
 type OnJoining = Box<dyn FnMut(&mut Core<Run>, ConnId, &[u8])>;
+type OnDatagram = Box<dyn FnMut(&mut Core<Run>, DatagramId, SocketAddr, &[u8])>;
 type OnTimer = Box<dyn FnMut(&mut Core<Run>, u64)>;
 
 /// The appliance's side of a shard, as far as a test needs one.
@@ -65,6 +71,7 @@ pub struct Stage {
     pub on_timer: Option<OnTimer>,
     pub on_detached: Option<OnDetached>,
     pub on_joining: Option<OnJoining>,
+    pub on_datagram: Option<OnDatagram>,
 }
 
 impl Stage {
@@ -99,6 +106,23 @@ impl App for Stage {
             on_joining(core, conn, header);
         }
         self.tell(Fact::Joining(conn));
+    }
+    fn datagram(&mut self, core: &mut Core<Run>, socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
+        if let Some(on_datagram) = &mut self.on_datagram {
+            on_datagram(core, socket, from, bytes);
+        }
+    }
+    fn unreachable(&mut self, _core: &mut Core<Run>, conn: ConnId) {
+        self.tell(Fact::Unreachable(conn));
+    }
+    fn group_ended(&mut self, _core: &mut Core<Run>, group: GroupId) {
+        self.tell(Fact::GroupEnded(group));
+    }
+    fn connected(&mut self, _core: &mut Core<Run>, conn: ConnId, tag: u64) {
+        self.tell(Fact::Connected(conn, tag));
+    }
+    fn connect_failed(&mut self, _core: &mut Core<Run>, tag: u64, errno: i32) {
+        self.tell(Fact::ConnectFailed(tag, errno));
     }
     fn reached_end(&mut self, core: &mut Core<Run>, conn: ConnId) {
         if self.finishes {
@@ -188,6 +212,7 @@ impl World {
                 on_timer: None,
                 on_detached: None,
                 on_joining: None,
+                on_datagram: None,
             });
             world.threads.push(Some(thread.unwrap()));
         }
