@@ -118,3 +118,35 @@ fn a_seed_replays() {
         assert_eq!(run(seed), run(seed));
     }
 }
+
+/// Viewers by datagrams: what each is sent is what was made, and what it is not sent is counted.
+#[test]
+fn datagrams_are_sent_whole_or_counted() {
+    let mut sum = sim::casts::Outcome::default();
+    let seeds = wanted(0, 10);
+    for seed in &seeds {
+        let seed = *seed;
+        let ran = catch_unwind(|| sim::casts::run(seed));
+        let outcome = ran.unwrap_or_else(|_| panic!("seed {seed}, see above"));
+        sum.sent += outcome.sent;
+        sum.dropped += outcome.dropped;
+        sum.cut += outcome.cut;
+        sum.cuts_refused += outcome.cuts_refused;
+        sum.skipped += outcome.skipped;
+        sum.refused += outcome.refused;
+        sum.buffers_short += outcome.buffers_short;
+    }
+    println!("{sum:?}");
+    let met = [
+        sum.sent,
+        sum.dropped,
+        sum.cut,
+        sum.cuts_refused,
+        sum.skipped,
+        sum.refused,
+        sum.buffers_short,
+    ];
+    let is_met = met.iter().all(|count| *count > 0);
+    assert!(is_met || seeds.len() < 50, "no world met one of these: {sum:?}");
+    assert_eq!(sim::casts::run(17).trace, sim::casts::run(17).trace);
+}

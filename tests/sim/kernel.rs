@@ -46,7 +46,6 @@ impl SimSocket {
     }
 
     /// A socket for datagrams.
-    #[allow(dead_code)]
     pub fn post(net: &Shared, number: usize) -> SimSocket {
         SimSocket {
             net: net.clone(),

@@ -26,7 +26,7 @@ pub struct Mail {
     /// This kernel refuses to cut.
     pub refuses_cuts: bool,
     /// Nobody is there, and the way says so.
-    pub closed: Option<SocketAddr>,
+    pub closed: Vec<SocketAddr>,
 }
 
 /// A socket of a shard.
@@ -151,7 +151,7 @@ impl Net {
             -EINVAL
         } else if full > 0 && self.noise.once_in(full) {
             -EAGAIN
-        } else if self.mail.closed == Some(to) {
+        } else if self.mail.closed.contains(&to) {
             -ECONNREFUSED
         } else {
             bytes.len() as i32

@@ -2,6 +2,7 @@
 //!
 //! Nothing in here is random, timed or threaded: a seed is a world.
 
+pub mod casts;
 pub mod clip;
 mod dial;
 mod judge;
