@@ -278,3 +278,139 @@ fn grow_buffers(socket: &Socket) {
             .or_else(|_| super::socket::set_number(socket, libc::SOL_SOCKET, asked, bytes));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::super::socket;
+    use super::super::uring::Uring;
+    use super::*;
+    use crate::pool::Pool;
+
+    /// As the kernel writes it ahead of a datagram.
+    fn filled(name: &[u8], flags: u32, payload: &[u8]) -> Vec<u8> {
+        let words = [name.len() as u32, 0, payload.len() as u32, flags];
+        let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+        bytes.extend_from_slice(name);
+        bytes.resize(OUT_BYTES + NAME_BYTES, 0);
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn what_was_received_is_taken_apart_whatever_it_is() {
+        let family = |family: libc::c_int| (family as u16).to_ne_bytes();
+        let four = [&family(libc::AF_INET)[..], &[0x13, 0x88, 192, 0, 2, 7]].concat();
+        let ip = "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets();
+        let six = [
+            &family(libc::AF_INET6)[..],
+            &[0x13, 0x88],
+            &[0; 4],
+            &ip,
+            &3_u32.to_ne_bytes(),
+        ]
+        .concat();
+        let ip = "::ffff:192.0.2.7".parse::<Ipv6Addr>().unwrap().octets();
+        let mapped = [&family(libc::AF_INET6)[..], &[0x13, 0x88], &[0; 4], &ip, &[0; 4]].concat();
+        for (name, from) in [
+            (&four, "192.0.2.7:5000"),
+            (&six, "[2001:db8::7%3]:5000"),
+            (&mapped, "192.0.2.7:5000"),
+        ] {
+            let expected = Received {
+                from: from.parse().unwrap(),
+                bytes: b"payload",
+                is_cut: false,
+            };
+            assert_eq!(Received::of(&filled(name, 0, b"payload")), Some(expected));
+            let cut = filled(name, libc::MSG_TRUNC as u32, b"");
+            assert!(Received::of(&cut).unwrap().is_cut);
+            for bytes in 0..OUT_BYTES + NAME_BYTES {
+                assert_eq!(Received::of(&cut[..bytes]), None, "{bytes} bytes");
+            }
+        }
+        assert_eq!(Received::of(&filled(&family(libc::AF_UNIX), 0, b"payload")), None);
+    }
+
+    /// A ring with one socket in slot 0, and a peer of it.
+    fn pair() -> (Uring, OwnedFd, UdpSocket) {
+        let (mut uring, _buffers) = Uring::new(4).unwrap();
+        let socket = open("127.0.0.1:0".parse().unwrap()).unwrap();
+        uring.register(0, socket.as_fd()).unwrap();
+        uring.submit().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(15))).unwrap();
+        (uring, socket, peer)
+    }
+
+    fn pieces(memory: &[u8], cuts: &[usize]) -> Pieces {
+        let pool = Pool::create(1 << 20).unwrap();
+        let block = pool.allocate(&mut pool.hint()).unwrap();
+        let mut pieces = Pieces::default();
+        let mut at = 0;
+        for cut in cuts {
+            pieces.push(Span {
+                address: memory[at..].as_ptr() as u64,
+                len: *cut,
+                file_offset: 0,
+                block,
+            });
+            at += cut;
+        }
+        pieces
+    }
+
+    fn sent(uring: &mut Uring, peer: &UdpSocket, what: Datagrams<'_>) -> i32 {
+        uring.send_datagrams(0, peer.local_addr().unwrap(), what, 7).unwrap();
+        let mut completions = Vec::new();
+        uring.submit().unwrap();
+        uring.completions(&mut completions);
+        assert_eq!(completions.len(), 1, "a send completes within its submit");
+        completions[0].result
+    }
+
+    #[test]
+    fn the_kernel_cuts_where_it_is_told_and_says_when_it_cannot() {
+        let (mut uring, socket, peer) = pair();
+        let memory: Vec<u8> = (0..2_600).map(|at| (at / 10) as u8).collect();
+        // Cuts of memory and cuts of datagrams have nothing to do with each other.
+        let pieces = pieces(&memory, &[1, 999, 1_200, 400]);
+        let cut = |segment| Datagrams::Pieces {
+            pieces: &pieces,
+            range: 0..4,
+            segment,
+        };
+        let mut heard = [0; 4_000];
+        assert_eq!(sent(&mut uring, &peer, cut(Some(1_000))), 2_600);
+        for expected in memory.chunks(1_000) {
+            let bytes = peer.recv(&mut heard).unwrap();
+            assert!(heard[..bytes] == *expected);
+        }
+        assert_eq!(sent(&mut uring, &peer, cut(None)), 2_600);
+        assert_eq!(peer.recv(&mut heard).unwrap(), 2_600, "and no cut is left over");
+        // Without checksums there is no cutting, as on a device that makes none.
+        socket::set_number(&socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        let refused = -sent(&mut uring, &peer, cut(Some(1_000)));
+        assert!([libc::EINVAL, libc::EIO].contains(&refused), "{refused}");
+        assert_eq!(sent(&mut uring, &peer, cut(None)), 2_600);
+    }
+
+    #[test]
+    fn a_pair_is_even_and_odd_and_the_next_one_is_beside_it() {
+        let ip = "127.0.0.9".parse().unwrap();
+        let port = |socket: &OwnedFd| socket::local_address(socket.as_fd()).unwrap().port();
+        let first = open_pair(ip, 30_001, 31_000).unwrap();
+        let second = open_pair(ip, 30_001, 31_000).unwrap();
+        for pair in [&first, &second] {
+            assert!(port(&pair[0]).is_multiple_of(2));
+            assert_eq!(port(&pair[0]) + 1, port(&pair[1]));
+        }
+        assert!(port(&second[0]) > port(&first[0]) && port(&first[0]) >= 30_002);
+        let taken = open_pair(ip, port(&first[0]), port(&first[0]) + 2).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let nowhere = open_pair("203.0.113.1".parse().unwrap(), 30_000, 31_000).unwrap_err();
+        assert_eq!(nowhere.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+}
