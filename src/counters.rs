@@ -176,6 +176,8 @@ mod tests {
             "connections_open",
             "zero_copy_bytes_outstanding",
             "overloaded",
+            "datagram_sockets_open",
+            "datagram_viewers",
             "publishers",
             "streams",
             "feeds",

@@ -129,7 +129,8 @@ impl<M, K: Kernel> Core<M, K> {
     /// `datagram` from here on.
     ///
     /// # Errors
-    /// `EMFILE` when the shard has [`limits::DATAGRAM_SOCKETS_MAX`] of them; what the ring says. The socket is closed then.
+    /// `EMFILE` when the shard has [`limits::DATAGRAM_SOCKETS_MAX`] of them; what the ring says, `EINVAL` when the limit of
+    /// descriptors left it fewer slots. The socket is closed then.
     pub fn open_datagrams(&mut self, socket: K::Socket) -> io::Result<DatagramId> {
         let is_v6 = self.kernel.local_address(&socket)?.is_ipv6();
         let receive_armed = false;

@@ -18,6 +18,7 @@ use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uri
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::pool::{BLOCK_BYTES, Pool};
+use crate::sys::socket;
 
 /// The appliance's side of a shard: sessions, streams, decisions. Every call is an event; what to do goes through
 /// `core`.
@@ -113,7 +114,11 @@ where
     let (name, cpu, connections_max) = (format!("shard-{}", setup.id.0), setup.cpu, setup.connections_max);
     let zero_copy = setup.sends.zero_copy;
     let first = move || {
-        let (mut uring, buffers) = Uring::new(connections_max + limits::DATAGRAM_SOCKETS_MAX)?;
+        // The kernel makes no table of more slots than there may be descriptors; those that are missing then are the last
+        // ones, of sockets that could not be opened either.
+        let slots = connections_max + limits::DATAGRAM_SOCKETS_MAX;
+        let possible = socket::descriptor_limit()?.max(connections_max.into());
+        let (mut uring, buffers) = Uring::new(possible.min(slots.into()) as u32)?;
         if zero_copy == ZeroCopy::On && !uring.can_send_zero_copy() {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }

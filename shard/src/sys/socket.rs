@@ -143,6 +143,19 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     raise(libc::RLIMIT_NOFILE, 0)
 }
 
+/// Descriptors that the process may have open.
+pub fn descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place for one rlimit.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => Ok(limit.rlim_cur),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Raises the soft limit of locked memory to the hard one, and that to `least` where the process may; the bytes this
 /// process may lock, `u64::MAX` when unlimited.
 pub fn raise_locked_memory_limit(least: u64) -> io::Result<u64> {
