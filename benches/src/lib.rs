@@ -11,6 +11,7 @@ pub mod audience;
 pub mod cli;
 pub mod clip;
 pub mod crowd;
+pub mod datagrams;
 pub mod floor;
 mod link;
 pub mod load;
