@@ -56,6 +56,12 @@ counters! {
         texts_made: Total "texts", "Playlists and manifests that were made, once for all viewers.";
         shelves: Gauge "streams", "Streams of which segments are fetched.";
         lanes: Gauge "renditions", "Renditions whose segments are being made.";
+        packets_lost: Total "packets", "RTP packets of publishers that did not come, or came when they were no longer waited for.";
+        datagrams_stray: Total "datagrams", "Datagrams from addresses that no RTSP peer has set up.";
+        packets_late: Total "packets", "RTP packets of publishers that came after they had been given up.";
+        packets_reordered: Total "packets", "RTP packets of publishers that came out of order and were put back.";
+        packets_unreadable: Total "packets", "RTP and RTCP packets of publishers that could not be read and were skipped.";
+        frames_lost: Total "frames", "Frames of publishers left out because a packet of them, or of a frame they depend on, was lost.";
         bad_messages: Total "messages", "Media messages of publishers that could not be read and were skipped.";
         http_requests: Total "requests", "HTTP requests.";
         http_errors: Total "requests", "HTTP requests answered with an error.";

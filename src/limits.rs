@@ -103,6 +103,14 @@ pub const FEED_UNUSED_MICROS: u64 = 5_000_000;
 /// Feeds of one stream: every packaging, and RTMP's ids of a few odd players.
 pub const FEEDS_PER_STREAM_MAX: usize = 32;
 
+/// Tracks of an RTSP viewer: picture, sound, and two of what passes unread (a camera's events, a second payload). Each
+/// choice of them is a feed of its own, of which its name is a part.
+pub const RTSP_LANES_MAX: usize = 4;
+
+/// UDP ports that are tried for the pairs of all shards, where other processes have some.
+pub const UDP_PORTS_TRIED: u16 = 512;
+const _: () = assert!(UDP_PORTS_TRIED as usize >= 4 * penstock_shard::limits::SHARDS_MAX);
+
 /// Descriptors of the process beside connections: listeners, rings, files of the executor.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// And for each shard: its listeners, its ring, the executor's three, their wake-ups.

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use penstock_proto::media::Track;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::Detached;
 use penstock_shard::feed::Feed;
@@ -127,7 +128,7 @@ pub enum Message<K: Kernel = Uring> {
 #[derive(Clone, Debug)]
 pub struct Open {
     pub name: StreamName,
-    /// None: only whether the stream is there.
+    /// None: only whether the stream is there, and its tracks.
     pub packaging: Option<Packaging>,
     pub from: ShardId,
     pub placing: Placing,
@@ -159,9 +160,10 @@ pub enum Opening {
         home: ShardId,
         shard: ShardId,
     },
-    /// The stream is there.
+    /// The stream is there, with these tracks.
     There {
         home: ShardId,
+        tracks: Arc<[Track]>,
     },
     /// No such stream, or not here.
     NotThere,

@@ -2,10 +2,13 @@
 //! under `proto/src/`, one line in `proto/src/lib.rs`, and one line here.
 
 use penstock_proto::media::{Kind, Mux, SegmentMux, Track};
-use penstock_proto::{flv, hds, mp4, rtmp, ts};
+use penstock_proto::rtp::pack;
+use penstock_proto::rtsp::mux::limits::UDP_PACKET_BYTES;
+use penstock_proto::{flv, hds, mp4, rtmp, rtsp, ts};
 use penstock_shard::fanout::Class;
 
 use crate::config::Containers;
+use crate::limits;
 use crate::names::StreamName;
 use crate::shelf::LaneKey;
 
@@ -16,6 +19,41 @@ pub enum Packaging {
     Ts,
     Mp4,
     Rtmp { message_stream: u32 },
+    Rtsp(Lanes),
+}
+
+/// The tracks of an RTSP viewer, in the order in which they were described, and how their packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lanes {
+    pub lanes: [Option<Lane>; limits::RTSP_LANES_MAX],
+    pub packet_bytes_max: u16,
+}
+
+/// One track, and where its packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    pub track: u32,
+    pub payload_type: u8,
+    pub rtp_channel: u8,
+    pub rtcp_channel: u8,
+}
+
+impl Lanes {
+    /// As RTSP's muxer wants them; none if a track is gone, or has become what RTP cannot carry.
+    fn bind(&self, tracks: &[Track]) -> Option<Vec<rtsp::mux::Lane>> {
+        let lane = |lane: &Lane| {
+            let track = tracks.iter().find(|track| track.id == lane.track)?;
+            let mut format = pack::format(track, &[])?;
+            format.payload_type = lane.payload_type;
+            Some(rtsp::mux::Lane {
+                track: lane.track,
+                format,
+                rtp_channel: lane.rtp_channel,
+                rtcp_channel: lane.rtcp_channel,
+            })
+        };
+        self.lanes.iter().flatten().map(lane).collect()
+    }
 }
 
 /// An endless HTTP answer.
@@ -55,14 +93,18 @@ pub const PROGRESSIVE: &[Progressive] = &[
     },
 ];
 
-/// The muxer of a packaging, for one stream.
-pub fn mux(packaging: Packaging, name: &StreamName) -> Box<dyn Mux> {
-    match packaging {
+/// The muxer of a packaging, for one stream with these tracks; none if it does not go with them. `seed`: another one for each.
+pub fn mux(packaging: Packaging, name: &StreamName, tracks: &[Track], seed: u64) -> Option<Box<dyn Mux>> {
+    Some(match packaging {
         Packaging::Flv => Box::new(flv::Mux::new()),
         Packaging::Ts => Box::new(ts::Mux::new(name.as_str())),
         Packaging::Mp4 => Box::new(mp4::Muxer::new()),
         Packaging::Rtmp { message_stream } => Box::new(rtmp::Mux::new(message_stream)),
-    }
+        Packaging::Rtsp(lanes) => {
+            let bytes_max = usize::from(lanes.packet_bytes_max);
+            Box::new(rtsp::Mux::new(lanes.bind(tracks)?, bytes_max, seed))
+        }
+    })
 }
 
 /// The muxer of a rendition's segments. `part_ticks`: no part lasts longer, in ticks of its track.
@@ -100,7 +142,8 @@ pub fn hds_carries(track: &Track) -> bool {
 pub fn class(packaging: Packaging) -> Class {
     match packaging {
         Packaging::Flv | Packaging::Ts | Packaging::Mp4 => Class::Buffered,
-        Packaging::Rtmp { .. } => Class::Interactive,
+        Packaging::Rtsp(lanes) if usize::from(lanes.packet_bytes_max) <= UDP_PACKET_BYTES => Class::Realtime,
+        Packaging::Rtmp { .. } | Packaging::Rtsp(_) => Class::Interactive,
     }
 }
 
@@ -111,5 +154,6 @@ pub fn title(packaging: Packaging) -> &'static str {
         Packaging::Ts => "TS",
         Packaging::Mp4 => "MP4",
         Packaging::Rtmp { .. } => "RTMP",
+        Packaging::Rtsp(_) => "RTSP",
     }
 }

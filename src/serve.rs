@@ -19,13 +19,14 @@ use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{Pages, Pool};
 use penstock_shard::shard::{self, Sends, Setup};
+use penstock_shard::sys::datagrams;
 use penstock_shard::sys::socket::{self, First};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
 use crate::app::{Addresses, App, Port};
-use crate::config::{Config, Interface, Protocol};
+use crate::config::{Config, Interface, Listener, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::huge_pages;
@@ -270,12 +271,35 @@ fn start_shards(
     let mut reserved = Vec::new();
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
+        let pair = datagram_sockets(&config);
         reserved.push(shard::reserve(setup, move |core| {
             say_zero_copy(&config, core.id(), core.zero_copy());
-            App::new(config, counters, homes, by_address)
+            let mut app = App::new(config, counters, homes, by_address);
+            if let Some(pair) = pair {
+                app.open_datagrams(core, pair);
+            }
+            app
         })?);
     }
     reserved.into_iter().map(Reserved::begin).collect()
+}
+
+/// RTP's and RTCP's socket of a shard, if there is RTSP. Without them it goes on by TCP.
+fn datagram_sockets(config: &Config) -> Option<[OwnedFd; 2]> {
+    let of_rtsp = |listener: &&Listener| listener.protocol == Protocol::Rtsp;
+    let interface = config.listeners.iter().find(of_rtsp)?.interface;
+    let until = config.udp_port.saturating_add(limits::UDP_PORTS_TRIED);
+    let open = |ip| datagrams::open_pair(ip, config.udp_port, until);
+    let opened = match interface {
+        Interface::Address(address) => open(address),
+        Interface::Every => match open(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(error) if is_without_ipv6(&error) => open(Ipv4Addr::UNSPECIFIED.into()),
+            result => result,
+        },
+    };
+    opened
+        .inspect_err(|error| warn!(%error, udpport = config.udp_port, "no UDP ports for RTSP: it goes by TCP alone"))
+        .ok()
 }
 
 /// A kernel without it is no reason not to serve, where nobody insists.
@@ -321,12 +345,13 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
         let port = match listener.protocol {
             Protocol::Http => Port::Http,
             Protocol::Rtmp => Port::Rtmp,
+            Protocol::Rtsp => Port::Rtsp,
         };
         listening.push(Listening { port, sockets });
         addresses.push((listener.protocol, address));
     }
     if listening.is_empty() {
-        bail!("nothing to listen on: add HTTP or RTMP to config.protocols");
+        bail!("nothing to listen on: add HTTP, RTMP or RTSP to config.protocols");
     }
     Ok((listening, addresses))
 }
@@ -402,6 +427,7 @@ pub fn title(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "http",
         Protocol::Rtmp => "rtmp",
+        Protocol::Rtsp => "rtsp",
     }
 }
 

@@ -287,6 +287,7 @@ fn late_viewers_begin_at_a_keyframe_and_run_to_the_end() {
         start: Start::First,
         end: End::Anywhere,
         audio: AudioClock::Sent,
+        times: compare::Times::Both,
     };
     assert!(damaged("stopped", anywhere, stop).is_ok());
 }

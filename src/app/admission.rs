@@ -25,6 +25,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// A publish that is refused.
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub denial: Denial,
     /// What the peer and the log are told.
@@ -67,8 +68,10 @@ impl<K: Kernel> App<K> {
             let why = format!("stream {} has a source of its own and takes no publisher", name.base());
             return Err(refusal(Denial::Rejected, why));
         };
-        self.let_in(rule, asked, address)
-            .map_err(|no| refusal(Denial::Unauthorized, no.to_string()))?;
+        self.let_in(rule, asked, address).map_err(|no| match no {
+            names::Refusal::PassphraseMissing { .. } => refusal(Denial::PassphraseMissing, no.to_string()),
+            no => refusal(Denial::Unauthorized, no.to_string()),
+        })?;
         Ok((name, stream.second_publisher))
     }
 
@@ -95,7 +98,9 @@ impl<K: Kernel> App<K> {
         match refusal.denial {
             Denial::BadName => self.counters.publishers_refused_name.add(1),
             Denial::Unknown => self.counters.publishers_refused_unknown.add(1),
-            Denial::Rejected | Denial::Unauthorized => self.counters.publishers_refused_rule.add(1),
+            Denial::Rejected | Denial::PassphraseMissing | Denial::Unauthorized => {
+                self.counters.publishers_refused_rule.add(1)
+            }
             Denial::Taken | Denial::Failed => {}
         }
     }

@@ -45,6 +45,7 @@ impl<K: Kernel> App<K> {
                     continue;
                 }
                 Session::Rtmp(session) => &session.role,
+                Session::Rtsp(session) => &session.role,
             };
             match role {
                 Role::Watching { .. } | Role::Paused { .. } | Role::Asking { since: Some(_), .. } => viewers += 1,
@@ -72,6 +73,7 @@ impl<K: Kernel> App<K> {
         assert_eq!(self.streams.len(), 0, "no stream is left");
         assert!(self.directory.is_empty(), "no name is claimed by the dead");
         assert!(self.watches.is_empty(), "no feed is watched by nobody");
+        assert!(self.datagrams.is_empty(), "no address is the dead's");
         assert!(self.outbox.is_empty(), "no message waits");
         assert!(self.placement.is_empty(), "no viewer is on its way");
     }

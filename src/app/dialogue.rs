@@ -7,6 +7,7 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::Core;
 use penstock_shard::kernel::Kernel;
 
+use super::admission::Refusal;
 use super::{App, Session};
 use crate::config::Protocol;
 use crate::messages::{ClaimId, Message};
@@ -33,6 +34,10 @@ pub(super) enum Role {
         name: StreamName,
         claim: ClaimId,
         place: usize,
+    },
+    /// A player wants to know what a stream has.
+    Describing {
+        name: StreamName,
     },
     Asking {
         name: StreamName,
@@ -63,7 +68,9 @@ pub(super) enum Denial {
     Taken,
     /// The stream takes no publishers.
     Rejected,
-    /// Not from there, or not without the passphrase.
+    /// Not without the passphrase.
+    PassphraseMissing,
+    /// Not from there, or not with that passphrase.
     Unauthorized,
     /// There is no room or no time for it.
     Failed,
@@ -76,10 +83,15 @@ pub(super) trait Dialogue<K: Kernel> {
     fn role(&mut self) -> &mut Role;
 
     /// What reads what it will publish.
-    fn input(&self) -> Input;
+    fn input(&self, now: u64) -> Input;
 
     /// The peer hears that it may begin.
     fn accept_publish(&mut self);
+
+    /// Whether the peer was asked to prove who it is: it may come again on the same connection.
+    fn is_challenged(&mut self, _now: u64, _asked: &str, _refusal: &Refusal) -> bool {
+        false
+    }
 
     /// The peer hears that it may not.
     fn refuse_publish(&mut self, denial: Denial, why: &str);
@@ -113,6 +125,7 @@ impl Session {
         match self {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut **session),
+            Session::Rtsp(session) => Some(&mut **session),
         }
     }
 
@@ -121,6 +134,7 @@ impl Session {
         match self {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&session.role),
+            Session::Rtsp(session) => Some(&session.role),
         }
     }
 
@@ -128,6 +142,7 @@ impl Session {
         match self {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut session.role),
+            Session::Rtsp(session) => Some(&mut session.role),
         }
     }
 }

@@ -127,7 +127,7 @@ impl<K: Kernel> App<K> {
             None => Opening::NotThere,
             // Only what is fetched piece by piece has an end that can still be asked for.
             Some(stream) if stream.ends_at.is_some() => Opening::NotThere,
-            Some(stream) if !stream.is_running() && open.packaging.is_some() => {
+            Some(stream) if !stream.is_running() => {
                 if stream.opens.len() < limits::OPENS_PENDING_MAX {
                     stream.opens.push(open);
                     return;

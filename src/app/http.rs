@@ -450,7 +450,7 @@ impl<K: Kernel> App<K> {
                 }
                 return;
             }
-            Answer::There => {
+            Answer::There(_) => {
                 // A HEAD: the same head as a GET would have.
                 peer.session.respond_stream(now, progressive.content_type);
                 return;
@@ -467,7 +467,7 @@ impl<K: Kernel> App<K> {
         if answer == Answer::NotThere {
             self.counters.viewers_not_found.add(1);
         }
-        let why = self.why_not(answer, &name, progressive.packaging);
+        let why = self.why_not(&answer, &name, progressive.packaging);
         peer.session.refuse(now, status, &why);
     }
 

@@ -17,6 +17,7 @@ impl<K: Kernel> App<K> {
         let held = match &peer.session {
             Session::Http(session) => session.held_bytes(),
             Session::Rtmp(session) => session.held_bytes() + self.start_bytes(&session.role),
+            Session::Rtsp(session) => session.held_bytes() + self.start_bytes(&session.role),
         };
         self.input_bytes = self.input_bytes + held - peer.held_bytes;
         peer.held_bytes = held;

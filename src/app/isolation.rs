@@ -59,6 +59,7 @@ impl<K: Kernel> App<K> {
         let done = guarded(|| match &mut peer.session {
             Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
             Session::Rtmp(session) => self.rtmp_ended(core, conn, peer.address, session, why),
+            Session::Rtsp(session) => self.rtsp_ended(core, conn, peer.address, session, why),
         });
         if done.is_none() {
             self.forsake(core, &mut peer);

@@ -1,7 +1,7 @@
 //! The appliance on one shard: sessions of its connections, streams at home here, names it arbitrates, feeds it watches.
 //!
 //! Every call is an event from the shard; nothing here waits. Sessions are fed and drained in their drivers (`http`,
-//! `rtmp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `admission` and
+//! `rtmp`, `rtsp`); what concerns viewers of any protocol is in `viewers`, what concerns publishers in `admission` and
 //! `publishers`, streams at home in `home`.
 
 mod addresses;
@@ -18,6 +18,7 @@ mod outbox;
 mod placement;
 mod publishers;
 mod rtmp;
+mod rtsp;
 mod segmented;
 mod shelves;
 mod shortage;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
+use penstock_shard::datagrams::DatagramId;
 use penstock_shard::fanout::Load;
 use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::shard;
@@ -55,6 +57,7 @@ use viewers::Watches;
 pub enum Port {
     Http = 1,
     Rtmp = 2,
+    Rtsp = 3,
 }
 
 /// One shard's part of the appliance; lives on its thread.
@@ -74,6 +77,7 @@ pub struct App<K: Kernel = Uring> {
     claims: u64,
     outbox: Outbox<Message<K>>,
     addresses: Arc<Addresses>,
+    datagrams: rtsp::datagrams::Datagrams,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
@@ -138,6 +142,7 @@ impl Peer {
 enum Session {
     Http(Box<http::HttpPeer>),
     Rtmp(Box<rtmp::RtmpPeer>),
+    Rtsp(Box<rtsp::RtspPeer>),
 }
 
 /// Sessions beside the shard's slab of connections.
@@ -189,6 +194,7 @@ impl<K: Kernel> App<K> {
             claims: 0,
             outbox: Outbox::default(),
             addresses,
+            datagrams: rtsp::datagrams::Datagrams::default(),
             input_bytes: 0,
             windows_published_at: 0,
             names_logged_from: Cell::new(0),
@@ -248,6 +254,7 @@ impl<K: Kernel> App<K> {
         let watching = self.peers.get(id).is_some_and(|peer| match &peer.session {
             Session::Http(peer) => peer.is_watching() || peer.is_sending(),
             Session::Rtmp(peer) => peer.is_watching(),
+            Session::Rtsp(peer) => peer.is_watching(),
         });
         if !watching {
             core.finish(id);
@@ -271,9 +278,10 @@ impl<K: Kernel> shard::App<K> for App<K> {
             self.counters.connections_refused_address.add(1);
             return core.abort(conn);
         }
-        let session = guarded(|| match tag == Port::Rtmp as u32 {
-            true => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
-            false => Session::Http(Box::new(http::HttpPeer::new(core, conn))),
+        let session = guarded(|| match tag {
+            tag if tag == Port::Rtmp as u32 => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
+            tag if tag == Port::Rtsp as u32 => Session::Rtsp(Box::new(rtsp::RtspPeer::new(core, conn))),
+            _ => Session::Http(Box::new(http::HttpPeer::new(core, conn))),
         });
         let Some(session) = session else {
             self.addresses.leave(peer.ip());
@@ -290,6 +298,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
             Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
+            Session::Rtsp(session) => app.rtsp_received(core, conn, peer.address, session, bytes),
         });
     }
 
@@ -297,8 +306,12 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_half_closed(core, conn, session),
             // A publisher has ended its stream, and a player speaks as long as it plays.
-            Session::Rtmp(_) => core.peer_ended(conn),
+            Session::Rtmp(_) | Session::Rtsp(_) => core.peer_ended(conn),
         });
+    }
+
+    fn datagram(&mut self, core: &mut Core<Message<K>, K>, _socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
+        self.rtsp_datagram(core, from, bytes);
     }
 
     fn load_changed(&mut self, core: &mut Core<Message<K>, K>, load: Load) {
@@ -317,10 +330,19 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.stop_if_empty(core);
     }
 
+    fn joining(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, header: &[u8]) {
+        self.with_peer(core, conn, |app, core, peer| {
+            if let Session::Rtsp(session) = &mut peer.session {
+                app.rtsp_joining(core, conn, peer.address, session, header);
+            }
+        });
+    }
+
     fn reached_end(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_reached_end(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
+            Session::Rtsp(session) => app.rtsp_reached_end(core, conn, session),
         });
     }
 
@@ -344,6 +366,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_deadline(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
+            Session::Rtsp(session) => app.rtsp_deadline(core, conn, peer.address, session),
         });
     }
 

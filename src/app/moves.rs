@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use super::dialogue::Role;
 use super::http::{HttpPeer, State};
 use super::rtmp::RtmpPeer;
+use super::rtsp::RtspPeer;
 use super::viewers::Answer;
 use super::{App, Peer, Session, guarded};
 use crate::limits;
@@ -74,6 +75,7 @@ impl Peer {
         match &self.session {
             Session::Http(session) => &session.travel,
             Session::Rtmp(session) => &session.travel,
+            Session::Rtsp(session) => &session.travel,
         }
     }
 
@@ -81,6 +83,7 @@ impl Peer {
         match &mut self.session {
             Session::Http(session) => &mut session.travel,
             Session::Rtmp(session) => &mut session.travel,
+            Session::Rtsp(session) => &mut session.travel,
         }
     }
 
@@ -89,6 +92,7 @@ impl Peer {
         let is_watching = match &self.session {
             Session::Http(session) => session.is_watching(),
             Session::Rtmp(session) => session.is_watching(),
+            Session::Rtsp(session) => session.is_movable(),
         };
         is_watching && self.travel().leaving.is_none() && self.travel().rests_until <= now
     }
@@ -105,13 +109,17 @@ impl HttpPeer {
     }
 }
 
-impl RtmpPeer {
+impl Role {
     fn progress(&self) -> Progress {
-        match &self.role {
+        match self {
             Role::Asking { since, .. } => Progress::Asking { since: *since },
             Role::Watching { since, .. } => Progress::Watching { since: *since },
             Role::Paused { since, .. } => Progress::Paused { since: *since },
-            Role::None | Role::Claiming { .. } | Role::Moving { .. } | Role::Publishing { .. } => Progress::Idle,
+            Role::None
+            | Role::Claiming { .. }
+            | Role::Moving { .. }
+            | Role::Publishing { .. }
+            | Role::Describing { .. } => Progress::Idle,
         }
     }
 }
@@ -182,7 +190,8 @@ impl<K: Kernel> App<K> {
         let mut exported = Vec::new();
         let (travel, progress, pending) = match &mut session {
             Session::Http(peer) => (&peer.travel, peer.progress(), std::mem::take(&mut peer.pending)),
-            Session::Rtmp(peer) => (&peer.travel, peer.progress(), std::mem::take(&mut peer.pending)),
+            Session::Rtmp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
+            Session::Rtsp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
         };
         let Some(leaving) = travel.leaving.clone() else {
             return self.addresses.leave(address.ip());
@@ -194,6 +203,7 @@ impl<K: Kernel> App<K> {
             match &session {
                 Session::Http(peer) => peer.session.export(&mut exported),
                 Session::Rtmp(peer) => peer.session.export(&mut exported),
+                Session::Rtsp(peer) => peer.export(&mut exported),
             }
         });
         if done.is_none() {
@@ -293,6 +303,7 @@ impl<K: Kernel> App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_goes_on(core, conn, address, session, pending),
             Session::Rtmp(session) => app.rtmp_goes_on(core, conn, address, session, pending),
+            Session::Rtsp(session) => app.rtsp_goes_on(core, conn, address, session, pending),
         });
     }
 
@@ -335,6 +346,26 @@ impl<K: Kernel> App<K> {
         let pending = std::mem::take(&mut peer.pending);
         self.rtmp_feed(core, conn, address, peer, &pending);
     }
+
+    fn rtsp_goes_on(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtspPeer,
+        pending: Vec<u8>,
+    ) {
+        peer.pending = pending;
+        if let Role::Asking { name, packaging, .. } = &peer.role {
+            let answer = self.ask(core, conn, name, Some(*packaging), peer.travel.settling);
+            return match answer {
+                Some(answer) => self.rtsp_answered(core, conn, address, peer, answer),
+                None => self.rtsp_set_deadline(core, conn, peer),
+            };
+        }
+        let pending = std::mem::take(&mut peer.pending);
+        self.rtsp_feed(core, conn, address, peer, &pending);
+    }
 }
 
 fn imported(
@@ -345,33 +376,54 @@ fn imported(
     travel: Travel,
 ) -> Option<Session> {
     let name = name.clone();
-    let Packaging::Rtmp { .. } = packaging else {
-        let session = http::Session::import(session).ok()?;
-        let progressive = PROGRESSIVE.iter().find(|one| one.packaging == packaging)?;
-        let state = match progress {
-            Progress::Asking { .. } => State::Asking {
-                name,
-                progressive,
-                packaging: Some(packaging),
-            },
-            Progress::Watching { since } => State::Watching {
-                name,
-                progressive,
-                since,
-            },
-            Progress::Idle | Progress::Paused { .. } => State::Idle,
-        };
-        return Some(Session::Http(Box::new(HttpPeer::resumed(session, state, travel))));
-    };
-    let mut peer = RtmpPeer::resumed(rtmp::Session::import(session).ok()?, Vec::new());
-    peer.role = match progress {
+    let role = match progress {
         Progress::Idle => Role::None,
-        Progress::Asking { since } => Role::Asking { name, packaging, since },
-        Progress::Watching { since } => Role::Watching { name, packaging, since },
-        Progress::Paused { since } => Role::Paused { name, packaging, since },
+        Progress::Asking { since } => Role::Asking {
+            name: name.clone(),
+            packaging,
+            since,
+        },
+        Progress::Watching { since } => Role::Watching {
+            name: name.clone(),
+            packaging,
+            since,
+        },
+        Progress::Paused { since } => Role::Paused {
+            name: name.clone(),
+            packaging,
+            since,
+        },
     };
-    peer.travel = travel;
-    Some(Session::Rtmp(Box::new(peer)))
+    match packaging {
+        Packaging::Rtmp { .. } => {
+            let mut peer = RtmpPeer::resumed(rtmp::Session::import(session).ok()?, Vec::new());
+            (peer.role, peer.travel) = (role, travel);
+            Some(Session::Rtmp(Box::new(peer)))
+        }
+        Packaging::Rtsp(_) => {
+            let mut peer = RtspPeer::import(session)?;
+            (peer.role, peer.travel) = (role, travel);
+            Some(Session::Rtsp(Box::new(peer)))
+        }
+        Packaging::Flv | Packaging::Ts | Packaging::Mp4 => {
+            let session = http::Session::import(session).ok()?;
+            let progressive = PROGRESSIVE.iter().find(|one| one.packaging == packaging)?;
+            let state = match progress {
+                Progress::Asking { .. } => State::Asking {
+                    name,
+                    progressive,
+                    packaging: Some(packaging),
+                },
+                Progress::Watching { since } => State::Watching {
+                    name,
+                    progressive,
+                    since,
+                },
+                Progress::Idle | Progress::Paused { .. } => State::Idle,
+            };
+            Some(Session::Http(Box::new(HttpPeer::resumed(session, state, travel))))
+        }
+    }
 }
 
 impl Progress {

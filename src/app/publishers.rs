@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::admission::Asked;
 use super::dialogue::{Denial, Dialogue, Role};
 use super::rtmp::RtmpPeer;
+use super::rtsp::RtspPeer;
 use super::{App, Peer, Session, guarded};
 use crate::config::{Protocol, SecondPublisher};
 use crate::counters::AppCounters;
@@ -33,6 +34,7 @@ impl<K: Kernel> App<K> {
     ) {
         let (name, second) = match self.admit(core.now(), asked, address) {
             Ok(admitted) => admitted,
+            Err(refusal) if peer.is_challenged(core.now(), asked.name, &refusal) => return,
             Err(refusal) => {
                 self.count_refusal(&refusal);
                 self.log_refusal(asked, address, &refusal);
@@ -255,7 +257,7 @@ impl<K: Kernel> App<K> {
         name: StreamName,
         claim: ClaimId,
     ) {
-        let publisher = Publisher::new(claim, Some(conn), peer.input(), core.now());
+        let publisher = Publisher::new(claim, Some(conn), peer.input(core.now()), core.now());
         match self.take_publisher(core, &name, publisher) {
             Ok(place) => {
                 #[cfg(test)]
@@ -388,7 +390,15 @@ impl<K: Kernel> App<K> {
         let Some(stream) = self.streams.at_mut(place) else {
             return;
         };
-        let Some(publisher) = stream.publisher.take_if(|publisher| publisher.claim == claim) else {
+        if stream
+            .publisher
+            .as_ref()
+            .is_none_or(|publisher| publisher.claim != claim)
+        {
+            return;
+        }
+        stream.end_input(now, &self.counters);
+        let Some(publisher) = stream.publisher.take() else {
             return;
         };
         let seconds = (now - publisher.since) / 1_000_000;
@@ -410,6 +420,10 @@ fn imported_publisher(protocol: Protocol, bytes: &[u8]) -> Option<Session> {
         Protocol::Rtmp => {
             let session = rtmp::Session::import(bytes).ok()?;
             Some(Session::Rtmp(Box::new(RtmpPeer::resumed(session, Vec::new()))))
+        }
+        Protocol::Rtsp => {
+            let session = RtspPeer::import(bytes)?;
+            Some(Session::Rtsp(Box::new(session)))
         }
     }
 }

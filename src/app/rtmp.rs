@@ -82,7 +82,7 @@ impl<K: Kernel> Dialogue<K> for RtmpPeer {
         &mut self.role
     }
 
-    fn input(&self) -> Input {
+    fn input(&self, _now: u64) -> Input {
         Input::tags()
     }
 
@@ -94,7 +94,7 @@ impl<K: Kernel> Dialogue<K> for RtmpPeer {
         let code = match denial {
             Denial::BadName | Denial::Unknown | Denial::Taken => PublishRejection::BadName,
             Denial::Rejected => PublishRejection::Rejected,
-            Denial::Unauthorized => PublishRejection::Unauthorized,
+            Denial::PassphraseMissing | Denial::Unauthorized => PublishRejection::Unauthorized,
             Denial::Failed => PublishRejection::Failed,
         };
         self.session.reject_publish(code, why);
@@ -398,7 +398,7 @@ impl<K: Kernel> App<K> {
             };
             return;
         }
-        let why = self.why_not(answer, &name, packaging);
+        let why = self.why_not(&answer, &name, packaging);
         if let Some(since) = since {
             peer.session.play_stopped(StopReason::StreamEnded);
             peer.transmit(core, conn);

@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use penstock_proto::media::Track;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, FeedId};
 use penstock_shard::fanout::Class;
@@ -93,7 +94,7 @@ impl Watches {
 }
 
 /// What a viewer's session is told about its question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// Its cursor can join.
     Watch(FeedId),
@@ -102,7 +103,8 @@ pub(super) enum Answer {
         shard: ShardId,
         settling: Settling,
     },
-    There,
+    /// These are its tracks.
+    There(Arc<[Track]>),
     NotThere,
     Busy,
     /// This core has no more to give; those who watch come first.
@@ -222,9 +224,9 @@ impl<K: Kernel> App<K> {
                 let settling = Settling::Settled;
                 Answer::Elsewhere { shard, settling }
             }
-            Opening::There { home } => {
+            Opening::There { home, tracks } => {
                 self.remember_home(&name, home);
-                Answer::There
+                Answer::There(tracks)
             }
             Opening::NotThere if asked.cached => {
                 self.watches.homes.remove(&name);
@@ -239,7 +241,7 @@ impl<K: Kernel> App<K> {
             Opening::NothingToCarry => Answer::NothingToCarry,
         };
         for conn in asked.waiting {
-            self.tell(core, conn, (&name, packaging), answer);
+            self.tell(core, conn, (&name, packaging), answer.clone());
         }
         if let Answer::Watch(feed) = answer {
             // Nobody may be left of those who waited.
@@ -285,6 +287,9 @@ impl<K: Kernel> App<K> {
             Session::Rtmp(session) if session.asks() == Some(question) => {
                 app.rtmp_answered(core, conn, peer.address, session, answer);
             }
+            Session::Rtsp(session) if session.asks() == Some(question) => {
+                app.rtsp_answered(core, conn, peer.address, session, answer);
+            }
             _ => {}
         });
     }
@@ -323,11 +328,13 @@ impl<K: Kernel> App<K> {
         role: &mut Role,
         why: String,
     ) {
-        if let Role::Asking { name, packaging, .. } = &*role {
-            self.wait_no_longer(conn, name, Some(*packaging));
+        match &*role {
+            Role::Asking { name, packaging, .. } => self.wait_no_longer(conn, name, Some(*packaging)),
+            Role::Describing { name } => self.wait_no_longer(conn, name, None),
+            _ => {}
         }
         match std::mem::replace(role, Role::None) {
-            Role::Asking { since: None, .. } => {}
+            Role::Asking { since: None, .. } | Role::Describing { .. } => {}
             Role::Watching { name, packaging, since }
             | Role::Paused { name, packaging, since }
             | Role::Asking {
@@ -344,7 +351,7 @@ impl<K: Kernel> App<K> {
     }
 
     /// Why a viewer gets nothing, in words for it.
-    pub(super) fn why_not(&self, answer: Answer, name: &StreamName, packaging: Packaging) -> String {
+    pub(super) fn why_not(&self, answer: &Answer, name: &StreamName, packaging: Packaging) -> String {
         let stream = name.as_str();
         match answer {
             Answer::Busy => "the server is short of memory or too busy; try again".into(),

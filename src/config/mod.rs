@@ -33,7 +33,7 @@ pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
 use crate::shelf::{Naming, Newest};
-use read::{connector_section, read_controller, read_listener, read_machine, read_top};
+use read::{connector_section, read_controller, read_listener, read_machine, read_top, read_udp_port};
 use reader::{Opened, Reader};
 use table::{Kind, Section, Setting};
 
@@ -42,6 +42,8 @@ use table::{Kind, Section, Setting};
 pub struct Config {
     pub controller: Controller,
     pub listeners: Vec<Listener>,
+    /// First UDP port of RTSP: each shard takes two from here up.
+    pub udp_port: u16,
     pub containers: Containers,
     pub fetched: Fetched,
     /// By base name.
@@ -77,6 +79,7 @@ pub struct Listener {
 pub enum Protocol {
     Http,
     Rtmp,
+    Rtsp,
 }
 
 /// What HTTP listeners serve.
@@ -275,7 +278,9 @@ impl Default for Config {
             listeners: vec![
                 listener(Protocol::Http, &table::HTTP),
                 listener(Protocol::Rtmp, &table::RTMP),
+                listener(Protocol::Rtsp, &table::RTSP),
             ],
+            udp_port: read_udp_port(&Opened::of_defaults(&table::RTSP)),
             containers: Containers {
                 flv: true,
                 ts: true,

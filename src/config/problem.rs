@@ -286,7 +286,7 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::ApiNotServed => write!(f, "is not supported yet: the control API is not served"),
-            Notice::NothingListens => write!(f, "no HTTP or RTMP connector: nothing can be watched or pushed"),
+            Notice::NothingListens => write!(f, "no HTTP, RTMP or RTSP connector: nothing can be watched or pushed"),
             Notice::NoHttp { connector } => write!(f, "connector {connector} has no effect without an HTTP connector"),
             Notice::More { kept } => write!(f, "has more warnings than the {kept} shown"),
         }

@@ -103,6 +103,7 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
         let protocol = match connector {
             "HTTP" => Protocol::Http,
             "RTMP" => Protocol::Rtmp,
+            "RTSP" => Protocol::Rtsp,
             container => {
                 match container {
                     "HLS" => config.fetched.ts_list_max = bounded(opened.integer("listlimit")),
@@ -113,6 +114,9 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
                 continue;
             }
         };
+        if protocol == Protocol::Rtsp {
+            config.udp_port = read_udp_port(&opened);
+        }
         let listener = read_listener(protocol, &opened);
         let line = reader.line(opened.range.start);
         let clash = config
@@ -227,6 +231,7 @@ pub(super) fn connector_section(connector: &str) -> &'static Section {
     match connector {
         "HTTP" => &table::HTTP,
         "RTMP" => &table::RTMP,
+        "RTSP" => &table::RTSP,
         "HLS" => &table::HLS,
         "CMAF" => &table::CMAF,
         _ => &table::CONTAINER,
@@ -432,6 +437,10 @@ pub(super) fn read_listener(protocol: Protocol, opened: &Opened<'_, '_>) -> List
         port: bounded(opened.integer("port")),
         interface: read_interface(opened),
     }
+}
+
+pub(super) fn read_udp_port(opened: &Opened<'_, '_>) -> u16 {
+    bounded(opened.integer("udpport"))
 }
 
 fn read_interface(opened: &Opened<'_, '_>) -> Interface {

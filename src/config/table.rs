@@ -197,6 +197,34 @@ pub const RTMP: Section = Section {
     written_by_mistserver: &["online"],
 };
 
+pub const RTSP: Section = Section {
+    place: "config.protocols[RTSP]",
+    settings: &[
+        port(5554),
+        interface(""),
+        Setting {
+            key: "udpport",
+            kind: Kind::Integer {
+                default: 10_000,
+                min: 1024,
+                max: 65_000,
+                unit: "",
+            },
+            doc: "first of the UDP ports for RTP and RTCP: each shard takes two, from here up those that are free",
+        },
+    ],
+    inner: &["connector"],
+    unsupported: &[
+        unsupported("maxsend", "packets are as long as their way carries"),
+        unsupported("cert", "RTSPS is not supported: the port speaks plain RTSP"),
+        unsupported("key", "RTSPS is not supported: the port speaks plain RTSP"),
+        unsupported("username", "the process keeps the user it was started as"),
+        unsupported("debug", NO_EFFECT),
+        unsupported("default_track_sorting", NO_EFFECT),
+    ],
+    written_by_mistserver: &["online"],
+};
+
 /// Containers that ride on HTTP.
 pub const CONTAINER: Section = Section {
     place: "config.protocols[FLV, HTTPTS, MP4, HDS]",
@@ -280,7 +308,7 @@ pub const CMAF: Section = Section {
     written_by_mistserver: &["online"],
 };
 
-pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
+pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "RTSP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
 
 /// Names that MistServer gave before it served them together, as what they are read.
 pub const OLD_CONNECTORS: &[(&str, &str)] = &[("HSS", "CMAF"), ("DASH", "CMAF")];
@@ -288,7 +316,6 @@ pub const OLD_CONNECTORS: &[(&str, &str)] = &[("HSS", "CMAF"), ("DASH", "CMAF")]
 /// MistServer's others. Their options are not looked at.
 pub const OTHER_CONNECTORS: &[&str] = &[
     "HTTPS",
-    "RTSP",
     "TSSRT",
     "TS",
     "DTSC",
@@ -463,14 +490,14 @@ pub const PENSTOCK: Section = Section {
             0,
             0,
             1_000,
-            "shortest pause between two rounds of sends to RTMP viewers; longer means fewer, larger sends",
+            "shortest pause between two rounds of sends to RTMP and RTSP viewers; longer means fewer, larger sends",
         ),
         milliseconds(
             "interactive_pause_max",
             150,
             0,
             1_000,
-            "longest pause between two rounds of sends to RTMP viewers, under load; never below interactive_pause_min",
+            "longest pause between two rounds of sends to RTMP and RTSP viewers, under load; never below interactive_pause_min",
         ),
         milliseconds(
             "buffered_pause_min",
@@ -546,4 +573,4 @@ pub const PENSTOCK: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &HLS, &CMAF, &PENSTOCK, &STREAM];
+pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &RTSP, &HLS, &CMAF, &PENSTOCK, &STREAM];

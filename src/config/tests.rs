@@ -442,7 +442,7 @@ fn what_is_not_supported_is_a_warning_that_says_what_happens() {
     );
     check(
         "{}",
-        &["f:1:1: config.protocols: no HTTP or RTMP connector: nothing can be watched or pushed"],
+        &["f:1:1: config.protocols: no HTTP, RTMP or RTSP connector: nothing can be watched or pushed"],
     );
     check(
         r#"{"config":{"protocols":[{"connector":"RTMP"},{"connector":"FLV"}]}}"#,

@@ -203,29 +203,43 @@ impl Stream {
         }
     }
 
-    /// Once a second: where media time stands against wall time.
-    pub(super) fn observe_clock(&mut self, now: u64, counters: &AppCounters) {
+    /// Once a second: where media time stands against wall time. Whether it was time for it.
+    pub(super) fn observe_clock(&mut self, now: u64, counters: &AppCounters) -> bool {
         let is_early = self.clock_observed_at.is_some_and(|at| now < at + 1_000_000);
         if is_early || !matches!(self.phase, Phase::Running) {
-            return;
+            return false;
         }
         let newest = self
             .reader
             .head_sequence()
             .checked_sub(1)
             .and_then(|newest| self.reader.entry(newest).ok());
-        if let Some(entry) = newest {
+        if let Some(entry) = &newest {
             self.clock_observed_at = Some(now);
             self.observe_window(counters);
             self.ring
                 .observe_clock(entry.dts_micros, clock::wall_micros(), CLOCK_ARRIVAL);
+            if let Some(wall_micros) = self.reader.wall_of(entry.dts_micros) {
+                for packaged in &mut self.feeds {
+                    packaged.wall_clock(entry.dts_micros, wall_micros);
+                }
+            }
         }
+        newest.is_some()
+    }
+
+    /// Stream time and wall time of a frame in the ring, or of what comes next.
+    fn moment_of(&self, sequence: u64) -> Option<(i64, i64)> {
+        let newest = self.reader.head_sequence().checked_sub(1)?;
+        let entry = self.reader.entry(sequence.min(newest)).ok()?;
+        Some((entry.dts_micros, self.reader.wall_of(entry.dts_micros)?))
     }
 
     /// The answer to a viewer's question; the feed is made if it has to be.
     pub fn open(&mut self, open: &Open, home: ShardId, pool: &Arc<Pool>, counters: &AppCounters) -> Opening {
         let Some(packaging) = open.packaging else {
-            return Opening::There { home };
+            let tracks = self.tracks.clone().into();
+            return Opening::There { home, tracks };
         };
         #[cfg(test)]
         crate::trap::spring(crate::trap::Step::Open);
@@ -276,8 +290,10 @@ impl Stream {
         counters: &AppCounters,
     ) -> Result<Filled, Opening> {
         let tracks = in_force(&self.track_sets, from).ok_or(Opening::NothingToCarry)?;
-        let mux = registry::mux(packaging, &self.name);
-        let created = Packaged::create(packaging, mux, tracks, pool, self.lag_max_micros);
+        let seed = seed_of(&self.name, clock::wall_micros());
+        let mux = registry::mux(packaging, &self.name, tracks, seed).ok_or(Opening::NothingToCarry)?;
+        let moment = self.moment_of(from);
+        let created = Packaged::create(packaging, mux, tracks, pool, self.lag_max_micros, moment);
         let mut packaged = created.map_err(|_| Opening::Busy)?.ok_or(Opening::NothingToCarry)?;
         let mut breaks = Vec::new();
         // This shard alone moves the tail, and `from` is in the window or at the head.

@@ -90,7 +90,7 @@ pub struct Publisher {
     pub claim: ClaimId,
     /// Its connection; none for the built-in clip.
     pub conn: Option<ConnId>,
-    input: Input,
+    pub input: Input,
     pub frames: u64,
     pub bytes: u64,
     pub since: u64,
@@ -195,7 +195,7 @@ impl Stream {
         };
         #[cfg(test)]
         crate::trap::spring(crate::trap::Step::Push);
-        if publisher.input.push(piece).is_err() {
+        if publisher.input.push(now, piece).is_err() {
             counters.bad_messages.add(1);
         }
         let input = &mut publisher.input;
@@ -232,8 +232,18 @@ impl Stream {
         {
             self.start(counters);
         }
+        if self.observe_clock(now, counters) || matches!(piece, Piece::End) {
+            publisher.input.count(counters);
+        }
         self.publisher = Some(publisher);
-        self.observe_clock(now, counters);
+    }
+
+    /// The publisher sends nothing more: what its input holds back comes out.
+    pub fn end_input(&mut self, now: u64, counters: &AppCounters) {
+        let holds_back = |publisher: &Publisher| matches!(publisher.input, Input::Packets(_));
+        if self.publisher.as_ref().is_some_and(holds_back) {
+            self.push(now, &Piece::End, counters);
+        }
     }
 
     fn take_frame(&mut self, frame: &Frame<'_>, counters: &AppCounters) {
@@ -272,6 +282,13 @@ impl Stream {
             self.append(&frame.lend(), counters);
         }
     }
+}
+
+/// Another one for each feed.
+fn seed_of(name: &StreamName, wall_micros: i64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (name.as_str(), wall_micros, "feed").hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Six of 32 characters that are not mistaken for one another.

@@ -45,15 +45,17 @@ pub enum Fate {
 }
 
 impl Packaged {
-    /// A feed of the first video and the first audio track that `packaging` can carry; nothing if there are none.
+    /// A feed of the first video and the first audio track that `packaging` can carry, unless its viewers have chosen;
+    /// nothing if there are none. `moment`: a stream time and the wall's, if they are known.
     pub fn create(
         packaging: Packaging,
         mut mux: Box<dyn Mux>,
         tracks: &[Track],
         pool: &Arc<Pool>,
         lag_max_micros: u64,
+        moment: Option<(i64, i64)>,
     ) -> Result<Option<Packaged>, FeedError> {
-        let carried = carried(&*mux, tracks);
+        let carried = carried(packaging, &*mux, tracks);
         if carried.is_empty() {
             return Ok(None);
         }
@@ -63,6 +65,9 @@ impl Packaged {
             claimed_bytes_max: limits::FEED_CLAIMED_BYTES_MAX,
         };
         let writer = feed::Writer::create(pool, config)?;
+        if let Some((stream_micros, unix_micros)) = moment {
+            mux.wall_clock(stream_micros, unix_micros);
+        }
         mux.start(&carried);
         Ok(Some(Packaged {
             packaging,
@@ -150,12 +155,19 @@ impl Packaged {
         if self.is_ended() {
             return Fate::Goes;
         }
-        let carried = carried(&*self.mux, tracks);
+        let carried = carried(self.packaging, &*self.mux, tracks);
         self.carried = carried.iter().map(|track| track.id).collect();
         let verdict = self.mux.on_break(kind, &carried, &mut self.records);
         match (self.append(counters), verdict) {
             (Fate::Goes, Verdict::End) => Fate::EndedByBreak,
             (fate, _) => fate,
+        }
+    }
+
+    /// Where stream time stands on the wall's clock.
+    pub fn wall_clock(&mut self, stream_micros: i64, unix_micros: i64) {
+        if !self.is_ended() {
+            self.mux.wall_clock(stream_micros, unix_micros);
         }
     }
 
@@ -216,7 +228,11 @@ impl Packaged {
 
 /// What viewers get who ask for nothing else: the first picture and the first sound that the packaging can carry. Other
 /// renditions and languages would cost each of them several times the bytes.
-fn carried(mux: &dyn Mux, tracks: &[Track]) -> Vec<Track> {
+fn carried(packaging: Packaging, mux: &dyn Mux, tracks: &[Track]) -> Vec<Track> {
+    if let Packaging::Rtsp(_) = packaging {
+        // Its muxer knows what was chosen, also when another publisher counts its tracks in another order.
+        return tracks.iter().filter(|track| mux.carries(track)).cloned().collect();
+    }
     let first = |kind| tracks.iter().find(|track| track.kind() == kind && mux.carries(track));
     let found = [first(Kind::Video), first(Kind::Audio)];
     found.into_iter().flatten().cloned().collect()

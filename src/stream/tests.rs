@@ -261,6 +261,7 @@ impl Viewer {
                     take(&mut demux, tag.kind, tag.timestamp, tag.body, &mut found);
                 }
             }
+            Packaging::Rtsp(_) => unreachable!("not among those that are played here"),
             Packaging::Rtmp { .. } => {
                 let mut reader = chunk::Reader::new(0);
                 reader.set_chunk_bytes(rtmp::limits::PLAY_CHUNK_BYTES).unwrap();

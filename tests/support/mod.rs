@@ -27,6 +27,7 @@ pub mod publish;
 pub mod raw;
 pub mod resting;
 pub mod rtmp;
+pub mod rtsp;
 pub mod segmented;
 pub mod server;
 pub mod strict;

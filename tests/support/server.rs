@@ -52,6 +52,14 @@ pub fn binary() -> PathBuf {
     std::env::var_os("PENSTOCK_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_penstock")), PathBuf::from)
 }
 
+/// With a port for RTSP.
+pub fn with_rtsp(mut config: Value) -> Value {
+    let connector = json!({"connector": "RTSP", "port": 0, "interface": "127.0.0.1"});
+    let protocols = config["config"]["protocols"].as_array_mut();
+    protocols.expect("every configuration has them").push(connector);
+    config
+}
+
 /// `penstock VERB -c FILE` for a configuration written to a fresh file.
 pub fn command(verb: &str, config: &Value) -> (Command, PathBuf) {
     let path = super::scratch("config").join("penstock.json");
@@ -116,6 +124,15 @@ impl Server {
 
     pub fn http_url(&self, file: &str) -> String {
         format!("http://{}/{file}", self.http)
+    }
+
+    /// Of a configuration that has [`with_rtsp`].
+    pub fn rtsp(&self) -> SocketAddr {
+        listener(&self.process, "rtsp")
+    }
+
+    pub fn rtsp_url(&self, path: &str) -> String {
+        format!("rtsp://{}/{path}", self.rtsp())
     }
 
     pub fn rtmp_url(&self, app_and_name: &str) -> String {

@@ -6,13 +6,13 @@
 mod clock;
 mod error;
 pub mod format;
-pub mod pack;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod input;
 pub mod limits;
 #[cfg(test)]
 mod link;
+pub mod pack;
 mod private;
 pub mod receive;
 pub mod unpack;

@@ -51,6 +51,35 @@ pub enum Error {
     },
 }
 
+/// Why bytes are no exported session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportError {
+    Truncated {
+        offset: usize,
+    },
+    /// Written by a build with another layout.
+    Layout {
+        found: u8,
+        expected: u8,
+    },
+    /// A field outside of what any session exports.
+    Invalid {
+        offset: usize,
+    },
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImportError::Truncated { offset } => write!(f, "exported session ends at {offset}"),
+            ImportError::Layout { found, expected } => write!(f, "exported session has layout {found}, not {expected}"),
+            ImportError::Invalid { offset } => write!(f, "exported session has an impossible field before {offset}"),
+        }
+    }
+}
+
+impl std::error::Error for ImportError {}
+
 /// Whose doing an [`Error`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -15,6 +15,6 @@ pub mod mux;
 pub mod session;
 pub mod wire;
 
-pub use error::{Error, Fault};
+pub use error::{Error, Fault, ImportError};
 pub use mux::{JoinLane, JoinPoint, Mux};
 pub use session::{Begin, Carriage, Counters, Event, Lane, Output, Part, Purpose, Refusal, Session};

@@ -148,6 +148,7 @@ impl Follower {
                     self.times.take(tag.kind, tag.timestamp, tag.body);
                 }
             }
+            Packaging::Rtsp(_) => unreachable!("not among those of the day"),
             Packaging::Rtmp { .. } => {
                 self.rest.extend_from_slice(&bytes);
                 let mut at = 0;
@@ -219,7 +220,9 @@ fn a_day_has_no_drift_no_growth_and_no_break() {
         "{used_max} blocks, {used_early} in the first hours"
     );
     let publisher = day.rig.stream.publisher.as_ref().unwrap();
-    let Input::Tags(demux) = &publisher.input;
+    let Input::Tags(demux) = &publisher.input else {
+        panic!("the day is one of tags");
+    };
     let counters = demux.counters();
     let expected = demux::Counters {
         frames: day.pictures + day.sounds,

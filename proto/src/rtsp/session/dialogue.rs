@@ -15,26 +15,26 @@ use crate::sdp::{Description, Origin};
 #[derive(Debug)]
 pub(super) struct Presentation {
     pub(super) target: Target,
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
     /// What a publisher calls its media; of a player's only their number counts.
-    controls: Vec<String>,
+    pub(super) controls: Vec<String>,
     /// By medium.
     pub(super) lanes: Vec<Lane>,
     /// As the peer set them up, for `RTP-Info`.
-    urls: Vec<(usize, String)>,
+    pub(super) urls: Vec<(usize, String)>,
 }
 
 /// A request that waits for its decision.
 #[derive(Debug)]
 pub(super) struct Asked {
-    sequence: u32,
+    pub(super) sequence: u32,
     /// It came with a digest for a nonce that is not in force.
-    freshness: Freshness,
-    what: What,
+    pub(super) freshness: Freshness,
+    pub(super) what: What,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     Describe {
         target: Target,
         url: String,
@@ -57,7 +57,7 @@ enum What {
 
 /// A SETUP on its way through the peer's alternatives.
 #[derive(Debug)]
-struct Choice {
+pub(super) struct Choice {
     medium: usize,
     url: String,
     chosen: Transport,

@@ -10,6 +10,7 @@
 //! - An RTSP session lives no longer than its connection, and a connection has one.
 //! - All media of a session go the same way: interleaved, or as datagrams.
 
+mod carry;
 mod dialogue;
 #[cfg(test)]
 mod tests;

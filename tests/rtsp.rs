@@ -1,0 +1,346 @@
+//! RTSP from outside: what ffmpeg and GStreamer push comes out of every output, what is pushed over RTMP comes out of
+//! RTSP, frame for frame; what players ask for is answered as RFC 2326 has it.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use support::clips;
+use support::compare::{self, Rules, SHOWN, SHOWN_JOINED};
+use support::players;
+use support::process::Process;
+use support::publish::{Times, push};
+use support::rtsp::{self, Heard, Peer, TCP};
+use support::server::{self, Server};
+use support::strict;
+use support::wire::Recorder;
+
+/// Publisher, grace and every player are done this long after the clip's own length.
+const SLACK: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(15);
+
+fn config(shards: u32) -> serde_json::Value {
+    server::with_rtsp(server::config(shards))
+}
+
+/// A recording is what was sent, and decodes.
+fn check(clip: &Path, file: &Path, rules: Rules) {
+    if file.extension().is_some_and(|extension| extension != "mkv") {
+        strict::assert_strict(file);
+    }
+    compare::assert_equal(clip, file, rules);
+    compare::assert_decodes(file);
+}
+
+/// A publisher's clip, watched from its start over FLV, TS, MP4 and RTSP.
+fn pushed(server: &Server, name: &str, clip: &Path, publisher: &Process, rules: Rules) {
+    let dir = support::scratch(name);
+    server.wait_live(name, Duration::from_secs(10));
+    let record = |kind: &str| {
+        let file = dir.join(format!("{name}.{kind}"));
+        Recorder::start(server.http, &format!("/{name}.{kind}"), &file)
+    };
+    let recorders: Vec<Recorder> = ["flv", "ts", "mp4"].into_iter().map(record).collect();
+    let played = dir.join(format!("{name}.mkv"));
+    let player = rtsp::ffmpeg_record(&server.rtsp_url(name), TCP, &played);
+    publisher.succeed(SLACK);
+    for recorder in recorders {
+        let file = recorder.path.clone();
+        assert!(recorder.finish() > 0, "{}: no byte came", file.display());
+        check(clip, &file, rules);
+    }
+    player.succeed(SLACK);
+    assert_eq!(player.said(), "", "the player complains");
+    check(clip, &played, SHOWN_JOINED);
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+#[test]
+fn what_ffmpeg_pushes_over_tcp_comes_out_of_every_output() {
+    let server = Server::start(&config(2));
+    let clip = clips::B_FRAMES.file();
+    let publisher = rtsp::ffmpeg_push(&clip, &server.rtsp_url("live"), TCP);
+    pushed(&server, "live", &clip, &publisher, SHOWN);
+    let counters = server.counters();
+    assert_eq!(
+        (counters["packets_lost"], counters["packets_unreadable"]),
+        (0, 0),
+        "{counters:?}"
+    );
+    let (status, _) = server.terminate(Duration::from_secs(5));
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn what_gstreamer_pushes_over_tcp_comes_out_of_every_output() {
+    let server = Server::start(&config(2));
+    let clip = clips::NO_B_FRAMES.file();
+    let publisher = rtsp::gstreamer_push(&clip, &server.rtsp_url("live"), "tcp");
+    pushed(&server, "live", &clip, &publisher, SHOWN_JOINED);
+}
+
+/// Players of one stream that comes over RTMP, all at once.
+#[test]
+fn every_player_plays_over_tcp() {
+    let server = Server::start(&config(2));
+    let clip = clips::B_FRAMES.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let url = server.rtsp_url("live");
+    let gstreamer = rtsp::gstreamer_play(&url, "tcp", 50);
+    let (vlc, pictures) = players::vlc(&url);
+    players::assert_gstreamer_plays(&[gstreamer], 50, SLACK);
+    players::vlc_pictures(&vlc, &pictures, 5, SLACK);
+    assert!(!vlc.said().contains("error"), "{}", vlc.said());
+}
+
+/// Frames with their order and times, B-frames included, from a publisher of another protocol.
+#[test]
+fn ffmpeg_sees_every_frame_of_an_rtmp_publisher() {
+    let server = Server::start(&config(2));
+    let clip = clips::B_FRAMES.file();
+    let dir = support::scratch("played");
+    let publisher = push(&clip, &server.rtmp_url("live/live"), Times::Once);
+    server.wait_live("live", Duration::from_secs(10));
+    let file: PathBuf = dir.join("live.mkv");
+    let player = rtsp::ffmpeg_record(&server.rtsp_url("live"), TCP, &file);
+    publisher.succeed(SLACK);
+    player.succeed(SLACK);
+    assert_eq!(player.said(), "", "the player complains");
+    check(&clip, &file, SHOWN_JOINED);
+    std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+const SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+                   a=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n";
+
+fn announce(peer: &mut Peer, headers: &[(&str, &str)]) -> rtsp::Answer {
+    let mut all = vec![("Content-Type", "application/sdp")];
+    all.extend(headers);
+    peer.ask("ANNOUNCE", "", &all, SDP)
+}
+
+/// `any:wrong` and `any:secret`.
+const BASIC_WRONG: &str = "Basic YW55Ondyb25n";
+const BASIC_SECRET: &str = "Basic YW55OnNlY3JldA==";
+
+/// Pushes that are not taken say why, in the answer and in the log, and a passphrase is never in it.
+#[test]
+fn a_push_that_is_refused_is_told_why() {
+    let streams = json!({
+        "live": {"source": "push://@secret", "grace": 300},
+        "open": {"source": "push://127.0.0.1", "grace": 300},
+        "elsewhere": {"source": "push://192.0.2.1", "grace": 300}
+    });
+    let server = Server::start(&server::with_rtsp(server::config_with(2, streams)));
+    for (path, status, said, logged) in [
+        ("nosuch", 404, "no stream nosuch is configured", "nosuch"),
+        ("live?pass=wrong", 403, "passphrase", "live"),
+        ("elsewhere", 403, "127.0.0.1", "elsewhere"),
+        ("secret/live", 404, "", "passphrase stands in the place"),
+    ] {
+        let mut peer = Peer::connect(server.rtsp(), path);
+        let answer = announce(&mut peer, &[]);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        let told = format!("{} {:?} {}", answer.reason, answer.headers, answer.body);
+        assert!(told.contains(said), "{path}: {told}");
+        server.wait_log(&["publisher refused", logged], WITHIN);
+        assert!(matches!(peer.hear(), Heard::End), "{path}: refused and still there");
+    }
+    // Who says nothing of a passphrase is asked for it, and may try once.
+    let mut peer = Peer::connect(server.rtsp(), "live");
+    let asked = announce(&mut peer, &[]);
+    assert_eq!(asked.status, 401, "{asked:?}");
+    assert_eq!(announce(&mut peer, &[("Authorization", BASIC_WRONG)]).status, 403);
+    let mut peer = Peer::connect(server.rtsp(), "live");
+    assert_eq!(announce(&mut peer, &[]).status, 401);
+    drop(peer);
+    server.wait_log(&["publisher refused", "live", "passphrase"], WITHIN);
+    let counters = server.counters();
+    assert_eq!(
+        (
+            counters["publishers_refused_unknown"],
+            counters["publishers_refused_rule"]
+        ),
+        (2, 4),
+        "{counters:?}"
+    );
+    for path in ["live?pass=secret", "live?a=b&pass=s%65cret"] {
+        let mut peer = Peer::connect(server.rtsp(), path);
+        assert_eq!(announce(&mut peer, &[]).status, 200, "{path}");
+        peer.ask("TEARDOWN", "", &[], "");
+        server.wait_counters("gone", WITHIN, |counters| counters["publishers"] == 0);
+    }
+    let mut peer = Peer::connect(server.rtsp(), "live");
+    assert_eq!(announce(&mut peer, &[("Authorization", BASIC_SECRET)]).status, 200);
+    let mut second = Peer::connect(server.rtsp(), "live?pass=secret");
+    let answer = announce(&mut second, &[]);
+    assert_eq!(answer.status, 455, "{answer:?}");
+    server.wait_log(&["publisher refused", "already has a publisher"], WITHIN);
+    let said = server.process.said();
+    assert!(!said.contains("secret") && !said.contains("s%65cret"), "{said}");
+}
+
+/// ffmpeg with user and password in its address: it is asked by Digest, and let in.
+#[test]
+fn ffmpeg_proves_its_passphrase_by_digest() {
+    let streams = json!({"live": {"source": "push://@secret", "grace": 300}});
+    let server = Server::start(&server::with_rtsp(server::config_with(2, streams)));
+    let clip = clips::NO_B_FRAMES.file();
+    let url = server.rtsp_url("live").replace("rtsp://", "rtsp://any:secret@");
+    let _publisher = rtsp::ffmpeg_push(&clip, &url, TCP);
+    server.wait_live("live", WITHIN);
+    let wrong = server.rtsp_url("live").replace("rtsp://", "rtsp://any:wrong@");
+    let refused = rtsp::ffmpeg_push(&clip, &wrong, TCP);
+    assert!(!refused.wait_exit(WITHIN).success());
+    server.wait_log(&["publisher refused", "live"], WITHIN);
+}
+
+/// The value of `name=` in a header's list.
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let at = text.split([';', ',']).filter_map(|part| part.trim().split_once('='));
+    at.into_iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, value)| value)
+}
+
+/// A player of both tracks that has just been told where they begin.
+fn play(server: &Server, name: &str) -> (Peer, rtsp::Answer) {
+    let mut peer = Peer::connect(server.rtsp(), name);
+    assert_eq!(peer.ask("OPTIONS", "", &[], "").status, 200);
+    let described = peer.ask("DESCRIBE", "", &[("Accept", "application/sdp")], "");
+    assert_eq!(described.status, 200, "{described:?}");
+    assert_eq!(described.header("Content-Type"), "application/sdp");
+    let controls: Vec<&str> = described
+        .body
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=control:"))
+        .collect();
+    let media: Vec<&str> = controls.into_iter().filter(|control| *control != "*").collect();
+    assert_eq!(media.len(), 2, "{}", described.body);
+    for (number, control) in media.iter().enumerate() {
+        let channels = format!("RTP/AVP/TCP;unicast;interleaved={}-{}", 2 * number, 2 * number + 1);
+        let set_up = peer.ask("SETUP", &format!("/{control}"), &[("Transport", &channels)], "");
+        assert_eq!(set_up.status, 200, "{set_up:?}");
+    }
+    let playing = peer.ask("PLAY", "/", &[("Range", "npt=0.000-")], "");
+    assert_eq!((playing.status, playing.frames_before), (200, 0), "{playing:?}");
+    (peer, playing)
+}
+
+/// `RTP-Info` names the first packet of each track that comes behind it.
+fn assert_begins_as_told(peer: &mut Peer, playing: &rtsp::Answer) {
+    let told: Vec<(u16, u32)> = playing
+        .header("RTP-Info")
+        .split(',')
+        .map(|one| {
+            (
+                field(one, "seq").parse().expect("a number"),
+                field(one, "rtptime").parse().expect("a number"),
+            )
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{playing:?}");
+    let mut firsts = [None; 2];
+    while firsts.iter().any(Option::is_none) {
+        let (channel, packet) = peer.frame();
+        if channel % 2 == 0 {
+            let first = &mut firsts[usize::from(channel / 2)];
+            first.get_or_insert(rtsp::place(&packet));
+        }
+    }
+    for (told, first) in told.iter().zip(firsts) {
+        let (sequence, timestamp) = first.expect("waited for above");
+        assert_eq!(sequence, told.0, "{playing:?}");
+        let ahead = timestamp.wrapping_sub(told.1) as i32;
+        assert!(
+            (-90_000..90_000).contains(&ahead),
+            "{timestamp} where {} was told",
+            told.1
+        );
+    }
+}
+
+/// Reads until the next answer, which is asked for now.
+fn ask_while_playing(peer: &mut Peer, method: &str) -> rtsp::Answer {
+    let answer = peer.ask(method, "/", &[], "");
+    assert_eq!(answer.status, 200, "{method}: {answer:?}");
+    answer
+}
+
+#[test]
+fn a_player_pauses_goes_on_and_asks_much_at_once() {
+    let server = Server::start(&config(2));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, playing) = play(&server, "live");
+    assert_begins_as_told(&mut peer, &playing);
+    server.wait_log(&["viewer came", "RTSP", "live"], WITHIN);
+
+    // Every keep-alive, in the middle of the packets.
+    for method in ["OPTIONS", "GET_PARAMETER", "SET_PARAMETER"] {
+        ask_while_playing(&mut peer, method);
+    }
+    ask_while_playing(&mut peer, "PAUSE");
+    // Nothing of the stream comes behind the answer: the next thing heard is the next answer.
+    assert_eq!(ask_while_playing(&mut peer, "GET_PARAMETER").frames_before, 0);
+    let again = ask_while_playing(&mut peer, "PLAY");
+    assert_eq!(again.frames_before, 0);
+    assert_begins_as_told(&mut peer, &again);
+
+    let mut all = String::new();
+    for method in ["GET_PARAMETER", "PAUSE", "PLAY", "TEARDOWN"] {
+        all += &peer.text(method, "/", &[], "");
+    }
+    peer.send(all.as_bytes());
+    for _ in 0..4 {
+        assert_eq!(peer.answer().status, 200);
+    }
+    assert!(matches!(peer.hear(), Heard::End));
+    server.wait_log(&["viewer left", "RTSP", "live", "stopped"], WITHIN);
+    server.wait_counters("no viewer", WITHIN, |counters| counters["viewers"] == 0);
+    assert_eq!(server.counters()["protocol_errors"], 0);
+}
+
+#[test]
+fn a_player_is_told_what_is_not_there() {
+    let server = Server::start(&config(2));
+    for (path, status) in [("live", 404), ("nosuch", 404)] {
+        let mut peer = Peer::connect(server.rtsp(), path);
+        let answer = peer.ask("DESCRIBE", "", &[], "");
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    let mut peer = Peer::connect(server.rtsp(), "live");
+    peer.send(b"\x00\x01\x02 nonsense\r\n\r\n");
+    assert!(matches!(peer.hear(), Heard::End));
+    assert_eq!(server.counters()["protocol_errors"], 1);
+}
+
+/// The stream's end is said by RTCP to every track, and then by the connection.
+#[test]
+fn a_player_hears_of_the_end() {
+    let server = Server::start(&config(2));
+    let clip = clips::SHORT_GOPS.file();
+    let publisher = push(&clip, &server.rtmp_url("live/live"), Times::Once);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, _) = play(&server, "live");
+    publisher.succeed(SLACK);
+    let mut goodbyes = [0, 0];
+    loop {
+        match peer.hear() {
+            Heard::Frame { channel, packet } if channel % 2 == 1 => {
+                let is_goodbye = packet.windows(2).any(|two| two[0] & 0xc0 == 0x80 && two[1] == 203);
+                goodbyes[usize::from(channel / 2)] += usize::from(is_goodbye);
+            }
+            Heard::Frame { .. } => {}
+            Heard::Answer(answer) => panic!("nobody asked for {answer:?}"),
+            Heard::End => break,
+        }
+    }
+    assert_eq!(goodbyes, [1, 1]);
+    server.wait_log(&["viewer left", "RTSP", "live"], WITHIN);
+}

@@ -1,0 +1,247 @@
+//! RTSP clients: ffmpeg, GStreamer and VLC with their options, and a small peer that says what a test tells it to.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use super::process::Process;
+use super::wire::PATIENCE;
+
+/// How packets are to go, as ffmpeg calls it.
+pub const TCP: &str = "tcp";
+pub const UDP: &str = "udp";
+
+/// ffmpeg pushing a clip's own frames at the pace of its clock.
+pub fn ffmpeg_push(clip: &Path, url: &str, transport: &str) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-hide_banner", "-nostats", "-v", "warning", "-re", "-i"])
+        .arg(clip);
+    command.args(["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "rtsp"]);
+    command.args(["-rtsp_transport", transport, url]);
+    Process::start("ffmpeg (RTSP publisher)", &mut command)
+}
+
+/// ffmpeg writing what it reads to a Matroska file, times as they came.
+pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
+    let mut command = Command::new("ffmpeg");
+    command.args([
+        "-hide_banner",
+        "-nostats",
+        "-v",
+        "error",
+        "-y",
+        "-rtsp_transport",
+        transport,
+    ]);
+    command.args(["-timeout", "15000000", "-i", url, "-map", "0:v?", "-map", "0:a?"]);
+    command.args(["-c", "copy", "-copyinkf", "-copyts", "-f", "matroska"]);
+    command.arg(path);
+    Process::start(&format!("ffmpeg (RTSP player of {url})"), &mut command)
+}
+
+/// GStreamer's `rtspclientsink` pushing a clip's own frames.
+pub fn gstreamer_push(clip: &Path, url: &str, protocols: &str) -> Process {
+    let pipeline = format!(
+        "rtspclientsink name=s location={url} protocols={protocols} filesrc location={} ! flvdemux name=d \
+         d.video ! queue ! h264parse ! s.sink_0 d.audio ! queue ! aacparse ! s.sink_1",
+        clip.display()
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.args(pipeline.split_whitespace());
+    Process::start("gst-launch-1.0 (RTSP publisher)", &mut command)
+}
+
+/// GStreamer's `rtspsrc` for [`super::players::gstreamer`]: its payloads, one pad a track, as a demuxer gives them.
+pub fn gstreamer_play(url: &str, protocols: &str, frames: u32) -> Process {
+    let sound = frames * 3 / 2;
+    let queue = "queue max-size-time=0 max-size-buffers=0 max-size-bytes=0";
+    let sink = "fakesink async=false sync=false";
+    let pipeline = format!(
+        "rtspsrc name=d location={url} protocols={protocols} latency=200 \
+         d. ! rtph264depay ! h264parse ! {queue} ! avdec_h264 ! {sink} silent=false num-buffers={frames} \
+         d. ! rtpmp4gdepay ! aacparse ! {queue} ! avdec_aac ! {sink} num-buffers={sound}"
+    );
+    let mut command = Command::new("gst-launch-1.0");
+    command.arg("-v").args(pipeline.split_whitespace());
+    Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
+}
+
+/// One connection, with what it has heard.
+pub struct Peer {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+    sequence: u32,
+    base: String,
+    /// `Session` of the last answer that had one.
+    pub session: String,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub reason: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// Interleaved frames that came before it.
+    pub frames_before: usize,
+}
+
+/// What came next.
+#[derive(Debug)]
+pub enum Heard {
+    Frame {
+        channel: u8,
+        packet: Vec<u8>,
+    },
+    Answer(Answer),
+    /// The server has closed the connection.
+    End,
+}
+
+impl Answer {
+    /// The first header of that name; empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+impl Peer {
+    /// `path`: of the stream, with a query perhaps.
+    pub fn connect(to: SocketAddr, path: &str) -> Peer {
+        let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Peer {
+            stream,
+            bytes: Vec::new(),
+            sequence: 0,
+            base: format!("rtsp://{to}/{path}"),
+            session: String::new(),
+        }
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .unwrap_or_else(|error| panic!("send: {error}"));
+    }
+
+    /// The bytes of the next request; `track` is put behind the stream's address.
+    pub fn text(&mut self, method: &str, track: &str, headers: &[(&str, &str)], body: &str) -> String {
+        self.sequence += 1;
+        let mut text = format!("{method} {}{track} RTSP/1.0\r\nCSeq: {}\r\n", self.base, self.sequence);
+        if !self.session.is_empty() {
+            text += &format!("Session: {}\r\n", self.session);
+        }
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            text += &format!("Content-Length: {}\r\n", body.len());
+        }
+        text + "\r\n" + body
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask(&mut self, method: &str, track: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let text = self.text(method, track, headers, body);
+        self.send(text.as_bytes());
+        self.answer()
+    }
+
+    /// The next answer; frames before it are counted and let go.
+    pub fn answer(&mut self) -> Answer {
+        let mut frames_before = 0;
+        loop {
+            match self.hear() {
+                Heard::Frame { .. } => frames_before += 1,
+                Heard::Answer(answer) => {
+                    let id = answer.header("Session").split(';').next().unwrap_or_default();
+                    if !id.is_empty() {
+                        self.session = id.to_string();
+                    }
+                    return Answer {
+                        frames_before,
+                        ..answer
+                    };
+                }
+                Heard::End => panic!("closed where an answer was due"),
+            }
+        }
+    }
+
+    /// The next frame; no answer is due.
+    pub fn frame(&mut self) -> (u8, Vec<u8>) {
+        match self.hear() {
+            Heard::Frame { channel, packet } => (channel, packet),
+            other => panic!("{other:?} where a frame was due"),
+        }
+    }
+
+    /// Whatever comes next.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            if let Some(heard) = self.whole() {
+                return heard;
+            }
+            let mut part = [0; 16 * 1024];
+            match self.stream.read(&mut part) {
+                Ok(0) => {
+                    assert!(self.bytes.is_empty(), "closed inside a message");
+                    return Heard::End;
+                }
+                Ok(count) => self.bytes.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Heard::End,
+                Err(error) => panic!("nothing more was heard: {error}"),
+            }
+        }
+    }
+
+    /// A frame or an answer, if it is there whole. Anything else breaks the protocol.
+    fn whole(&mut self) -> Option<Heard> {
+        if self.bytes.first()? == &b'$' {
+            let head = self.bytes.first_chunk::<4>()?;
+            let (channel, length) = (head[1], usize::from(u16::from_be_bytes([head[2], head[3]])));
+            let packet = self.bytes.get(4..4 + length)?.to_vec();
+            self.bytes.drain(..4 + length);
+            return Some(Heard::Frame { channel, packet });
+        }
+        assert!(
+            b"RTSP/1.0".starts_with(&self.bytes[..self.bytes.len().min(8)]),
+            "neither frame nor answer: {:?}",
+            String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(40)])
+        );
+        let head_bytes = self.bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8(self.bytes[..head_bytes].to_vec()).expect("heads are text");
+        let mut lines = head.lines();
+        let mut first = lines.next().unwrap_or_default().splitn(3, ' ').skip(1);
+        let status = first.next().and_then(|status| status.parse().ok()).expect("a status");
+        let reason = first.next().unwrap_or_default().to_string();
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let length = headers.iter().find(|(name, _)| name == "Content-Length");
+        let length: usize = length.map_or(0, |(_, value)| value.parse().expect("a number"));
+        let body = self.bytes.get(head_bytes..head_bytes + length)?.to_vec();
+        self.bytes.drain(..head_bytes + length);
+        Some(Heard::Answer(Answer {
+            status,
+            reason,
+            headers,
+            body: String::from_utf8(body).expect("bodies are text"),
+            frames_before: 0,
+        }))
+    }
+}
+
+/// Sequence number and timestamp of an RTP packet.
+pub fn place(packet: &[u8]) -> (u16, u32) {
+    let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+    let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+    (sequence, timestamp)
+}
