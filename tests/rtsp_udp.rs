@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use support::clips;
-use support::compare::{self, SHOWN, SHOWN_JOINED};
+use support::compare::{self, End, REPORTED_JOINED, Rules, SHOWN};
 use support::publish::{Times, push};
 use support::rtsp::{self, Peer, UDP};
 use support::server::{self, Server};
@@ -15,6 +15,16 @@ use support::wire::{PATIENCE, Recorder};
 use support::{players, process::Process};
 
 const SLACK: Duration = Duration::from_secs(20);
+
+/// ffmpeg drops sounds that it has not sent when it ends; and what it sent last may come behind its TEARDOWN.
+const NEAR_END: Rules = Rules {
+    end: End::Anywhere,
+    ..SHOWN
+};
+const JOINED_NEAR_END: Rules = Rules {
+    end: End::Anywhere,
+    ..REPORTED_JOINED
+};
 
 fn config(shards: u32) -> serde_json::Value {
     server::with_rtsp(server::config(shards))
@@ -39,11 +49,11 @@ fn what_ffmpeg_pushes_by_udp_comes_out_of_every_output() {
         let file = recorder.path.clone();
         assert!(recorder.finish() > 0, "{}: no byte came", file.display());
         strict::assert_strict(&file);
-        compare::assert_equal(&clip, &file, SHOWN);
+        compare::assert_equal(&clip, &file, NEAR_END);
         compare::assert_decodes(&file);
     }
     player.succeed(SLACK);
-    compare::assert_equal(&clip, &played, SHOWN_JOINED);
+    compare::assert_equal(&clip, &played, JOINED_NEAR_END);
     compare::assert_decodes(&played);
     let counters = server.counters();
     assert_eq!(
@@ -60,8 +70,8 @@ fn gstreamer_plays_by_udp() {
     let clip = clips::B_FRAMES.file();
     let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
     server.wait_live("live", Duration::from_secs(10));
-    let player: Process = rtsp::gstreamer_play(&server.rtsp_url("live"), "udp", 50);
-    players::assert_gstreamer_plays(&[player], 50, SLACK);
+    let player: Process = rtsp::gstreamer_play(&server.rtsp_url("live"), "udp");
+    players::gstreamer_counts(&player, 50, SLACK);
 }
 
 /// A pair of sockets at neighbouring ports, as players have them.

@@ -23,7 +23,7 @@ pub fn ffmpeg_push(clip: &Path, url: &str, transport: &str) -> Process {
     Process::start("ffmpeg (RTSP publisher)", &mut command)
 }
 
-/// ffmpeg writing what it reads to a Matroska file, times as they came.
+/// ffmpeg writing what it reads to a Matroska file, times as they came but for the first picture's, which it does not know.
 pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
     let mut command = Command::new("ffmpeg");
     command.args([
@@ -37,6 +37,7 @@ pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
     ]);
     command.args(["-timeout", "15000000", "-i", url, "-map", "0:v?", "-map", "0:a?"]);
     command.args(["-c", "copy", "-copyinkf", "-copyts", "-f", "matroska"]);
+    command.args(["-bsf:v", r"setts=pts=if(eq(PTS\,NOPTS)\,DTS\,PTS)"]);
     command.arg(path);
     Process::start(&format!("ffmpeg (RTSP player of {url})"), &mut command)
 }
@@ -53,15 +54,14 @@ pub fn gstreamer_push(clip: &Path, url: &str, protocols: &str) -> Process {
     Process::start("gst-launch-1.0 (RTSP publisher)", &mut command)
 }
 
-/// GStreamer's `rtspsrc` for [`super::players::gstreamer`]: its payloads, one pad a track, as a demuxer gives them.
-pub fn gstreamer_play(url: &str, protocols: &str, frames: u32) -> Process {
-    let sound = frames * 3 / 2;
+/// GStreamer's `rtspsrc`, for [`super::players::gstreamer_counts`]: decodes for as long as it is let.
+pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
     let queue = "queue max-size-time=0 max-size-buffers=0 max-size-bytes=0";
-    let sink = "fakesink async=false sync=false";
+    let sink = "fakesink async=false sync=false silent=false";
     let pipeline = format!(
         "rtspsrc name=d location={url} protocols={protocols} latency=200 \
-         d. ! rtph264depay ! h264parse ! {queue} ! avdec_h264 ! {sink} silent=false num-buffers={frames} \
-         d. ! rtpmp4gdepay ! aacparse ! {queue} ! avdec_aac ! {sink} num-buffers={sound}"
+         d. ! rtph264depay ! h264parse ! {queue} ! avdec_h264 ! {sink} name=picture \
+         d. ! rtpmp4gdepay ! aacparse ! {queue} ! avdec_aac ! {sink} name=sound"
     );
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-v").args(pipeline.split_whitespace());
@@ -122,6 +122,14 @@ impl Peer {
             base: format!("rtsp://{to}/{path}"),
             session: String::new(),
         }
+    }
+
+    /// Its next requests are for another stream.
+    pub fn turn_to(&mut self, path: &str) {
+        let end = self.base.rfind('/').expect("it has a path");
+        self.base.truncate(end + 1);
+        self.base += path;
+        self.session.clear();
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

@@ -104,7 +104,7 @@ impl RtspPeer {
 
     /// What it holds of its peer's input.
     pub fn held_bytes(&self) -> usize {
-        self.pending.capacity()
+        self.session.bytes() + self.pending.capacity()
     }
 
     /// It joins a feed, and is not told yet that it may play.
@@ -237,12 +237,18 @@ impl<K: Kernel> App<K> {
         event: Event,
     ) {
         match event {
-            Event::DescribeRequested { target, .. } => self.rtsp_describe(core, conn, address, peer, &target),
+            Event::DescribeRequested { target, .. } => {
+                self.rtsp_turns(core, conn, address, peer);
+                self.rtsp_describe(core, conn, address, peer, &target);
+            }
             Event::AnnounceRequested {
                 target,
                 description,
                 credentials,
-            } => self.rtsp_announced(core, conn, address, peer, (&target, &description), credentials.as_ref()),
+            } => {
+                self.rtsp_turns(core, conn, address, peer);
+                self.rtsp_announced(core, conn, address, peer, (&target, &description), credentials.as_ref());
+            }
             Event::PortsRequested {
                 medium, peer: theirs, ..
             } => self.rtsp_ports(conn, address, peer, medium, theirs),
@@ -257,6 +263,13 @@ impl<K: Kernel> App<K> {
             }
             Event::Closed => core.finish(conn),
         }
+    }
+
+    /// The peer turns to something else: a paused player, or a publisher that has not begun, is none any more.
+    fn rtsp_turns(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, address: SocketAddr, peer: &mut RtspPeer) {
+        self.unpublish(core, address, &mut peer.role, "turned to another stream".into());
+        self.viewer_gone(core, conn, address, &mut peer.role, "turned to another stream".into());
+        peer.presentation = Presentation::None;
     }
 
     pub(super) fn rtsp_set_deadline(&self, core: &mut Core<Message<K>, K>, conn: ConnId, peer: &RtspPeer) {

@@ -48,7 +48,9 @@ impl Latm {
             is_broken: false,
             unreadable: 0,
         };
-        if let Some(config) = format.parameter("config").and_then(super::text::hex) {
+        if let Some(mut config) = format.parameter("config").and_then(super::text::hex) {
+            // GStreamer's payloader leaves out what follows a configuration with an extension: all of it zeros.
+            config.extend([0; 2]);
             // Without it, or with one that cannot be read, every packet is counted.
             let _ = latm.configure(&mut BitReader::new(&config));
         }

@@ -414,6 +414,11 @@ impl Session {
         }
     }
 
+    /// What it holds of its peer's input, and of answers.
+    pub fn bytes(&self) -> usize {
+        self.reader.heap_bytes() + self.out.capacity()
+    }
+
     /// Whether a request waits for its decision.
     pub fn awaits_decision(&self) -> bool {
         self.asked.is_some()

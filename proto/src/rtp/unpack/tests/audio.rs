@@ -414,6 +414,11 @@ fn rtp_latm_of_both_kinds() {
         (vec![&b"aa"[..], b"bbb"], vec![0, 1024], 0)
     );
     assert_eq!(came.setups[0].1.codec_data, hex("1190"));
+    // As GStreamer's payloader writes it of an AudioSpecificConfig with an extension: what follows that is cut.
+    let format = audio("MP4A-LATM", 48_000, 2, "cpresent=0;config=40002320adca00");
+    let (came, unreadable) = unpack(&format, &[packet(0, true, b"\x02aa")]);
+    assert_eq!((came.data(), unreadable), (vec![&b"aa"[..]], 0));
+    assert_eq!(came.setups[0].1.codec_data, hex("119056e500"));
     // Inside: one bit for "new configuration" moves all that follows.
     let bits = |text: &str| -> Vec<u8> {
         let text: String = text.split_whitespace().collect();
