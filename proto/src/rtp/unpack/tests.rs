@@ -1,5 +1,6 @@
 //! Packets that other senders made of files, against the frames of the files; what is common to the tests of all formats.
 
+mod again;
 mod audio;
 mod h264;
 mod video;
