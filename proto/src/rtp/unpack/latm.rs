@@ -22,6 +22,8 @@ pub(super) struct Latm {
     /// Elements that go on in the next packet.
     pending: Vec<u8>,
     timestamp: i64,
+    /// An element came in several packets: others will.
+    has_fragments: bool,
     /// What comes up to the next marker has lost its beginning.
     is_broken: bool,
     unreadable: u64,
@@ -45,6 +47,7 @@ impl Latm {
             channels: format.channels,
             pending: Vec::new(),
             timestamp: 0,
+            has_fragments: false,
             is_broken: false,
             unreadable: 0,
         };
@@ -153,9 +156,10 @@ impl Unpack for Latm {
     fn packet(&mut self, payload: &Payload<'_>, out: &mut Units) {
         if payload.gap == Gap::Lost {
             // Where an element begins is only sure behind a marker.
-            self.is_broken = self.is_broken || !self.pending.is_empty() || !payload.marker;
+            self.is_broken |= !self.pending.is_empty() || !payload.marker || self.has_fragments;
             self.pending.clear();
         }
+        self.has_fragments |= !payload.marker;
         if payload.timestamp != self.timestamp {
             if !self.pending.is_empty() {
                 self.finish(out);

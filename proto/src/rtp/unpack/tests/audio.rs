@@ -458,6 +458,16 @@ fn rtp_latm_of_both_kinds() {
         packet(99, true, &second),
     ];
     assert_eq!(times(&unpack(&format, &packets).0), [0, 99]);
+    // The end of one whose packets before it were all lost is none.
+    let (one, other) = (&second[..1], &second[1..]);
+    let packets = [
+        packet(0, true, &first),
+        packet(9, false, one),
+        packet(9, true, other),
+        lost(packet(18, true, &second)),
+        packet(27, true, &second),
+    ];
+    assert_eq!(times(&unpack(&format, &packets).0), [0, 9, 27]);
 }
 
 fn mpa(offset: u16, data: &[u8]) -> Vec<u8> {
