@@ -300,11 +300,8 @@ impl Pictures {
 fn split(codec: Codec, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     // Start codes read as HEVC's type 0, with a temporal id that is none.
     let is_slice = !nal::is_annexb(bytes) && matches!(class(codec, bytes), Class::Slice { .. });
-    let at = match nal::start_code(bytes) {
-        _ if is_slice => bytes.len(),
-        Some(at) => at,
-        None => bytes.len(),
-    };
+    let code = if is_slice { None } else { nal::start_code(bytes) };
+    let at = code.unwrap_or(bytes.len());
     let (first, rest) = bytes.split_at(at);
     let first = nal::without_trailing_zeros(first);
     let first = (!first.is_empty()).then_some(first);
