@@ -53,18 +53,35 @@ pub fn packets(input: &[u8]) {
     let Some((&first, packets)) = input.split_first() else {
         return;
     };
-    let (kind, encoding, clock_rate, fmtp) = FORMATS[usize::from(first) % FORMATS.len()];
+    let format = format_of(first);
+    let came = run(&format, packets);
+    assert_eq!(came, run(&format, packets), "the same packets give the same units");
+}
+
+fn format_of(number: u8) -> PayloadFormat {
+    let (kind, encoding, clock_rate, fmtp) = FORMATS[usize::from(number) % FORMATS.len()];
     let pairs = fmtp.split(';').filter_map(|pair| pair.split_once('='));
-    let format = PayloadFormat {
+    PayloadFormat {
         kind,
         payload_type: 96,
         encoding: encoding.to_owned(),
         clock_rate,
         channels: 1,
         parameters: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-    };
-    let came = run(&format, packets);
-    assert_eq!(came, run(&format, packets), "the same packets give the same units");
+    }
+}
+
+/// What came: how many units, and a sum over all of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    units: u64,
+    all: u64,
+}
+
+impl Sum {
+    fn add(&mut self, number: u64) {
+        self.all = self.all.wrapping_mul(31).wrapping_add(number);
+    }
 }
 
 /// Any text as format parameters.
@@ -94,9 +111,9 @@ pub fn descriptions(input: &[u8]) {
     run(&format, input);
 }
 
-fn run(format: &PayloadFormat, mut input: &[u8]) -> u64 {
+fn run(format: &PayloadFormat, mut input: &[u8]) -> Sum {
     let (mut unpack, mut out) = (of(format), Units::new());
-    let (mut codec, mut came, mut timestamp) = (None, 0u64, 0i64);
+    let (mut codec, mut sum, mut timestamp) = (None, Sum::default(), 0i64);
     while let Some((&[flags, ticks, high, low], rest)) = input.split_first_chunk() {
         let bytes = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
         let (data, behind) = rest.split_at(bytes);
@@ -112,35 +129,32 @@ fn run(format: &PayloadFormat, mut input: &[u8]) -> u64 {
         if flags & 8 != 0 {
             unpack.flush(&mut out);
         }
-        came = came.wrapping_mul(31).wrapping_add(drain(&mut out, &mut codec));
+        drain(&mut out, &mut codec, &mut sum);
     }
     unpack.flush(&mut out);
-    came.wrapping_mul(31)
-        .wrapping_add(drain(&mut out, &mut codec))
-        .wrapping_add(unpack.unreadable())
+    drain(&mut out, &mut codec, &mut sum);
+    sum.add(unpack.unreadable());
+    sum
 }
 
-/// A sum over what came; every unit has a setup before it and its codec's shape.
-fn drain(out: &mut Units, codec: &mut Option<Codec>) -> u64 {
-    let mut sum = 0u64;
+/// Every unit has a setup before it and its codec's shape.
+fn drain(out: &mut Units, codec: &mut Option<Codec>, sum: &mut Sum) {
     for unpacked in out.iter() {
         match unpacked {
             Unpacked::Setup(setup) => {
                 assert!(setup.timescale > 0);
                 assert!(setup.codec_data.len() <= limits::PARAMETER_SETS_BYTES_MAX + 1_000);
                 *codec = Some(setup.codec);
-                sum = sum.wrapping_add(setup.codec_data.len() as u64);
+                sum.add(setup.codec_data.len() as u64);
             }
             Unpacked::Unit(unit) => {
                 check(codec.expect("a setup stands before the first unit"), &unit);
-                sum = sum
-                    .wrapping_mul(31)
-                    .wrapping_add(unit.data.len() as u64 ^ unit.timestamp as u64);
+                sum.units += 1;
+                sum.add(unit.data.len() as u64 ^ unit.timestamp as u64);
             }
         }
     }
     out.clear();
-    sum
 }
 
 fn check(codec: Codec, unit: &Unit<'_>) {
@@ -156,6 +170,8 @@ fn check(codec: Codec, unit: &Unit<'_>) {
 #[cfg(test)]
 mod runs {
     use super::*;
+    use crate::codec::ac3;
+    use crate::codec::cases::{AV1C, EAC3, hex};
     use crate::damage::{Cost, damaged};
     use crate::rtp::unpack::tests::packets_of;
 
@@ -165,8 +181,43 @@ mod runs {
         };
     }
 
-    /// Captures as [`packets`] reads them, a format each.
+    /// Captures as [`packets`] reads them, a format each, and what no sender at hand makes.
     fn seeds() -> Vec<Vec<u8>> {
+        let record = hex(AV1C);
+        let sequence = &record[6..];
+        let mut enhanced = hex(EAC3);
+        enhanced.resize(ac3::SyncFrame::parse(&enhanced).unwrap().frame_bytes, 7);
+        let av1 = [
+            &[0x28, sequence.len() as u8 + 1, 0x08],
+            sequence,
+            &[0x30, 0x10, 5, 5, 5],
+        ]
+        .concat();
+        let av1_fragment = [&[0x50, 0x30, 0x20][..], &[6; 40]].concat();
+        let av1_rest = [&[0x90][..], &[6; 40]].concat();
+        let mut seeds = captures();
+        for (format, payloads) in [
+            (4, vec![av1, av1_fragment, av1_rest]),
+            (
+                16,
+                vec![
+                    [&[0, 1][..], &enhanced].concat(),
+                    [&[1, 2][..], &enhanced[..90]].concat(),
+                ],
+            ),
+        ] {
+            let mut seed = vec![format];
+            for payload in payloads {
+                seed.extend_from_slice(&[u8::from(payload[0] != 0x50), 60]);
+                seed.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+                seed.extend_from_slice(&payload);
+            }
+            seeds.push(seed);
+        }
+        seeds
+    }
+
+    fn captures() -> Vec<Vec<u8>> {
         [
             (0, capture!("h264")),
             (1, capture!("h264-inband")),
@@ -222,6 +273,14 @@ mod runs {
             b"\x01\x3c\0\x04",
             b"\x02\0\0\x08",
         ];
+        // Something comes of what is damaged, but where the packets are another format's.
+        let units = |seed: &Vec<u8>| run(&format_of(seed[0]), &seed[1..]).units;
+        let barren: Vec<u8> = seeds()
+            .iter()
+            .filter(|seed| units(seed) == 0)
+            .map(|seed| seed[0])
+            .collect();
+        assert_eq!(barren, [3, 4, 12, 16]);
         damaged("rtp_unpack_packets", Cost::Heavy, &seeds(), tokens, super::packets);
     }
 
