@@ -15,6 +15,8 @@ mod link;
 pub mod pack;
 mod private;
 pub mod receive;
+#[cfg(test)]
+mod round_trip;
 pub mod unpack;
 pub mod wire;
 

@@ -25,7 +25,7 @@ mod vp9;
 mod whole;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::rtp) mod tests;
 
 pub use describe::format;
 

@@ -4,7 +4,7 @@ use crate::codec::{h264, hevc, nal};
 use crate::media::{Format, Kind};
 use crate::rtp::format::PayloadFormat;
 
-pub(super) const CODECS: [Codec; 17] = [
+pub(in crate::rtp) const CODECS: [Codec; 17] = [
     Codec::H264,
     Codec::Hevc,
     Codec::Av1,
@@ -523,7 +523,7 @@ fn images_that_rfc_2435_cannot_say_give_nothing() {
 }
 
 /// A frame of about `bytes` that each codec's maker takes.
-pub(super) fn frame_of(codec: Codec, bytes: usize) -> Vec<u8> {
+pub(in crate::rtp) fn frame_of(codec: Codec, bytes: usize) -> Vec<u8> {
     let bytes = bytes.max(8);
     match codec {
         Codec::H264 => units(&[&long(&[0x65], bytes)]),
