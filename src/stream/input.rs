@@ -2,7 +2,7 @@
 
 use penstock_proto::media::{Item, Track};
 use penstock_proto::rtp::format::PayloadFormat;
-use penstock_proto::rtp::{self, Arrival, limits::MEDIA_MAX, unpack};
+use penstock_proto::rtp::{self, Arrival, limits::MEDIA_MAX};
 use penstock_proto::rtsp::Part;
 use penstock_proto::tag::demux::{Demux, MessageKind};
 
@@ -92,14 +92,14 @@ impl Input {
         for format in media {
             let format = format.as_ref().filter(|_| inputs.len() < MEDIA_MAX);
             numbers.push(format.map(|_| inputs.len()));
-            inputs.extend(format.map(|format| (format.clone(), unpack::of(format))));
+            inputs.extend(format.cloned());
         }
         let options = rtp::Options {
             ssrc,
             ..rtp::Options::default()
         };
         Input::Packets(Box::new(Packets {
-            input: rtp::Input::new(inputs, options, micros(now)),
+            input: rtp::Input::new(&inputs, options, micros(now)),
             numbers,
             counted: Totals::default(),
         }))

@@ -13,7 +13,7 @@ use crate::media::{Codec, Format, Item, Kind};
 /// comes and whether time passes, one of time, two of length, and the packet.
 pub fn packets(mut input: &[u8]) {
     let media = vec![medium(Kind::Video, 96, 90_000), medium(Kind::Audio, 0, 8_000)];
-    let mut watched = Input::new(media, Options::default(), 0);
+    let mut watched = Input::with(media, Options::default(), 0);
     let (mut last, mut now) = (HashMap::new(), 0_i64);
     while let Some((head, rest)) = input.split_first_chunk::<HEAD_BYTES>() {
         let length = usize::from(u16::from_be_bytes([head[2], head[3]])).min(rest.len());

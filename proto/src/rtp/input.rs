@@ -17,10 +17,10 @@ use super::format::PayloadFormat;
 use super::limits::{FIRST_REPORT_MICROS, MEDIA_MAX, PARTS_MAX, REORDER_MICROS, REPORT_MICROS, SHARED_JUMP_MICROS};
 use super::private::PrivateHead;
 use super::receive::{self, Arrival, Delivery, Receiver, Source};
-use super::unpack::{Gap, Payload, Setup, Unit, Units, Unpack, Unpacked, Wholeness};
+use super::unpack::{self, Gap, Payload, Setup, Unit, Units, Unpack, Unpacked, Wholeness};
 use super::wire::packet::is_rtcp;
 use super::wire::rtcp::{self, Part};
-use crate::media::{Break, Frame, Item, Kind, Track};
+use crate::media::{Break, Frame, Item, Kind, Track, rescale};
 use crate::tag::Announced;
 
 #[cfg(test)]
@@ -105,6 +105,7 @@ struct Medium {
 struct Lane {
     at: usize,
     payload_type: u8,
+    clock_rate: u32,
     /// As described.
     announced: Kind,
     /// As it is read: what stays in its packets is neither pictures nor sound.
@@ -153,8 +154,14 @@ enum Pending {
 }
 
 impl Input {
-    /// One for each media line, at most [`MEDIA_MAX`], in their order.
-    pub fn new(media: Vec<(PayloadFormat, Box<dyn Unpack>)>, options: Options, now: i64) -> Self {
+    /// One format for each media line that is listened to, at most [`MEDIA_MAX`], in their order.
+    pub fn new(formats: &[PayloadFormat], options: Options, now: i64) -> Self {
+        let media = formats.iter().map(|format| (format.clone(), unpack::of(format)));
+        Self::with(media.collect(), options, now)
+    }
+
+    /// The same with payloads read by others.
+    pub(super) fn with(media: Vec<(PayloadFormat, Box<dyn Unpack>)>, options: Options, now: i64) -> Self {
         assert!(media.len() <= MEDIA_MAX, "the caller leaves out what is too much");
         let clock = Clock::new(media.iter().map(|(format, _)| (format.kind, format.clock_rate)));
         let medium = |(at, (format, unpack)): (usize, (PayloadFormat, Box<dyn Unpack>))| Medium {
@@ -163,6 +170,7 @@ impl Input {
             lane: Lane {
                 at,
                 payload_type: format.payload_type,
+                clock_rate: format.clock_rate.max(1),
                 announced: format.kind,
                 kind: format.kind,
                 unpack,
@@ -417,13 +425,17 @@ impl Works {
 
     /// Units to frames. `lost` is the timestamp behind a loss.
     fn pass_on(&mut self, lane: &mut Lane, mut lost: Option<i64>) {
+        let ticks = |lane: &Lane, timestamp| {
+            let timescale = lane.track.as_ref().map_or(lane.clock_rate, |track| track.timescale);
+            rescale(timestamp, lane.clock_rate, timescale)
+        };
         let units = std::mem::take(&mut self.units);
         for unpacked in units.iter() {
             match unpacked {
                 Unpacked::Setup(setup) => self.set_up(lane, setup),
                 Unpacked::Unit(unit) => {
                     // What was complete before the loss has another timestamp.
-                    if lost.is_some_and(|timestamp| timestamp == unit.timestamp) {
+                    if lost.is_some_and(|timestamp| ticks(lane, timestamp) == unit.timestamp) {
                         self.lose(lane);
                         lost = None;
                     }

@@ -36,7 +36,7 @@ impl Watch {
             (format(Kind::Audio, 0), Toy::sound()),
         ];
         Watch {
-            input: Input::new(media, Options::default(), 0),
+            input: Input::with(media, Options::default(), 0),
             frames: Vec::new(),
             breaks: Vec::new(),
             reports: Vec::new(),
