@@ -429,6 +429,10 @@ impl Works {
             let timescale = lane.track.as_ref().map_or(lane.clock_rate, |track| track.timescale);
             rescale(timestamp, lane.clock_rate, timescale)
         };
+        if lost.is_some() && lane.kind != Kind::Video {
+            self.lose(lane);
+            lost = None;
+        }
         let units = std::mem::take(&mut self.units);
         for unpacked in units.iter() {
             match unpacked {

@@ -7,6 +7,7 @@ use crate::rtp::limits::START_MICROS;
 use crate::rtp::link::{Camera, Flight, Link, SETS, SOUND_BYTES, Toy, format};
 use crate::rtp::wire::rtcp::{Ntp, SenderReport};
 
+mod captures;
 mod losses;
 mod times;
 

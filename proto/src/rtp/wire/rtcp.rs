@@ -17,7 +17,7 @@ impl Ntp {
 
     /// µs since 1900, rounded down.
     pub fn micros(self) -> i64 {
-        (u128::from(self.0) * 1_000_000 >> 32) as i64
+        ((u128::from(self.0) * 1_000_000) >> 32) as i64
     }
 
     /// µs since 1970, rounded down. Below zero for a peer that does not know what day it is.
