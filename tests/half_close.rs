@@ -5,14 +5,19 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::rtmp::Publisher;
+use support::rtmp::{Player, Publisher};
 use support::server::{self, Server};
 use support::wire::Wire;
-use support::{clips, compare, flv, strict};
+use support::{clips, compare, flv, strict, tags};
 
 const WITHIN: Duration = Duration::from_secs(15);
 /// What is ended at once, and not by a deadline of seconds.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
+/// Times their own pace: as fast as the sockets take tags.
+const FAST: u32 = 1000;
+/// Enough for a stream to be on air.
+const STARTED_TAGS: usize = 12;
+const BEHIND_BYTES: usize = 3 << 20;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -127,4 +132,38 @@ fn viewers_of_a_stalled_stream_are_not_kept() {
     // Who has not ended its side is known to be there.
     assert!(!stays.closes_within(AT_ONCE));
     publisher.end();
+}
+
+/// A publisher closes its socket right behind its last byte, as ffmpeg does, while the server is behind: a byte sent to
+/// a closed socket makes the publisher's kernel forget what it still had to send, so none may go out before all is read.
+#[test]
+fn the_last_frames_of_a_publisher_that_closes_are_not_lost() {
+    let server = Server::start(&server::config(2));
+    let tags = tags::of_file(&clips::HEAVY.file());
+    let mut publisher = Publisher::start(server.rtmp, "live", FAST);
+    let (start, rest) = tags.split_at(STARTED_TAGS);
+    publisher.send(start);
+    server.wait_live("live", WITHIN);
+    let player = Player::start(server.rtmp, "live");
+    player.progress.wait_beyond(0);
+    // As many as fit into the sockets of both, and several times the bytes after which a publisher is acknowledged.
+    let mut bytes = 0;
+    let fit = rest.iter().take_while(|tag| {
+        bytes += tag.body.len();
+        bytes < BEHIND_BYTES
+    });
+    let rest = &rest[..fit.count()];
+    server.process.signal("STOP");
+    publisher.restart_clock();
+    publisher.send(rest);
+    publisher.drop_connection();
+    server.process.signal("CONT");
+    let sent = rest.last().expect("tags that fit");
+    let got = player.finish();
+    let last = got.last().expect("the player had tags");
+    assert_eq!(
+        (last.kind, &last.body),
+        (sent.kind, &sent.body),
+        "the last frame sent is not the last one that came"
+    );
 }

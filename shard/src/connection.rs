@@ -224,6 +224,8 @@ pub(crate) struct Connection<S> {
     pub socket: S,
     pub life: Life,
     pub receive_armed: bool,
+    /// More had arrived than its last receive took.
+    pub has_unread: bool,
     pub writable_armed: bool,
     /// Stands in the urgent queue.
     pub queued: bool,
@@ -319,6 +321,7 @@ impl<S> Connections<S> {
             socket,
             life: Life::Open,
             receive_armed: false,
+            has_unread: false,
             writable_armed: false,
             queued: false,
             in_flight: InFlight::Nothing,

@@ -318,6 +318,11 @@ impl<M, K: Kernel> Core<M, K> {
         self.connections.get(id).map_or(0, |connection| connection.bytes_sent)
     }
 
+    /// Whether the peer had sent more than the appliance was given, when that was received.
+    pub fn has_unread(&self, id: ConnId) -> bool {
+        self.connections.get(id).is_some_and(|connection| connection.has_unread)
+    }
+
     /// The appliance's `deadline` is called for `id` at `at` (µs, within a tick of 50 ms), once. Nothing once it is being
     /// finished: that has a deadline of its own.
     pub fn set_deadline(&mut self, id: ConnId, at: Option<u64>) {

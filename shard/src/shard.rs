@@ -411,6 +411,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             return;
         };
         connection.receive_armed = armed;
+        connection.has_unread = completion.has_unread();
         let life = connection.life;
         if let Some(buffer) = completion.buffer() {
             let bytes = completion.result.max(0) as usize;

@@ -203,6 +203,10 @@ impl<K: Kernel> App<K> {
         if let Role::Publishing { place, .. } = peer.role {
             self.flush_stream(core, place);
         }
+        if !core.has_unread(conn) {
+            peer.session.acknowledge();
+            peer.transmit(core, conn);
+        }
         peer.set_deadline(core, conn);
     }
 

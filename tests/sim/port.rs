@@ -488,7 +488,12 @@ impl Net {
                     self.ports[shard].spend(3);
                     self.trace.add(result as u64);
                     self.ports[shard].buffers_filled.insert(buffer, bytes);
-                    self.complete(shard, user_data, result, Armed::Still, Some(buffer));
+                    let completion = Completion::of(user_data, result, Armed::Still, Some(buffer));
+                    let has_unread = self.receivable_at(link).is_some_and(|at| at <= self.now);
+                    self.ports[shard].completions.push_back(match has_unread {
+                        true => completion.with_unread(),
+                        false => completion,
+                    });
                 }
                 result => {
                     self.ports[shard].buffers_free.push(buffer);

@@ -210,6 +210,13 @@ impl Publisher {
         self.vanish();
     }
 
+    /// Says that it ends and closes its socket at once, as ffmpeg does: nothing waits for the server.
+    pub fn drop_connection(mut self) {
+        let mut out = Vec::new();
+        self.link.client.send_end(&mut out);
+        self.link.send(&out);
+    }
+
     /// Closes the connection and waits until the server has noticed.
     pub fn vanish(mut self) {
         // A socket that is gone already was closed by the server.

@@ -28,6 +28,8 @@ const NOBODY: u64 = u64::MAX;
 // io_uring.h: IORING_SEND_ZC_REPORT_USAGE (6.2), IORING_CQE_F_NOTIF, IORING_NOTIF_USAGE_ZC_COPIED.
 const REPORT_USAGE: u16 = 1 << 3;
 const CQE_F_NOTIF: u32 = 1 << 3;
+/// io_uring.h: IORING_CQE_F_SOCK_NONEMPTY.
+const CQE_F_SOCK_NONEMPTY: u32 = 1 << 2;
 const USAGE_COPIED: i32 = i32::MIN;
 
 /// What the kernel said about one operation.
@@ -93,6 +95,19 @@ impl Completion {
     /// The operation stays armed and will report again.
     pub fn is_armed(&self) -> bool {
         cqueue::more(self.flags)
+    }
+
+    /// As `self` of a receive that left something in its socket.
+    pub fn with_unread(self) -> Completion {
+        Completion {
+            flags: self.flags | CQE_F_SOCK_NONEMPTY,
+            ..self
+        }
+    }
+
+    /// A receive that left something in its socket.
+    pub fn has_unread(&self) -> bool {
+        cqueue::sock_nonempty(self.flags)
     }
 
     /// The provided buffer that holds what was received.
@@ -679,6 +694,14 @@ mod tests {
             assert_eq!((notification.went(), notification.buffer()), (went, None));
         }
         assert!(!Completion::of(7, 9, Armed::Still, None).is_notification());
+    }
+
+    #[test]
+    fn what_a_receive_left_is_reported() {
+        let plain = Completion::of(7, 9, Armed::Still, Some(3));
+        let left = plain.with_unread();
+        assert!(left.has_unread() && !plain.has_unread());
+        assert_eq!((left.is_armed(), left.buffer()), (true, Some(3)));
     }
 
     #[test]

@@ -114,7 +114,6 @@ impl Dialogue {
             } else if self.has_media() {
                 self.since_ms = now_ms;
             }
-            self.acknowledge(outbox);
             if !outbox.is_empty() || self.has_media() {
                 return Ok(at);
             }
@@ -358,8 +357,7 @@ impl Dialogue {
         }
     }
 
-    /// At message boundaries only, so that the bytes we send do not depend on how theirs were cut.
-    fn acknowledge(&mut self, outbox: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, outbox: &mut Outbox) {
         let received = self.reader.taken();
         if received - self.acknowledged >= u64::from(self.window / ACKNOWLEDGE_DIVISOR) {
             self.acknowledged = received;

@@ -219,6 +219,15 @@ impl Session {
         taken
     }
 
+    /// Tells the peer how much was received, when that is more than a quarter of its window since it was last told. To be
+    /// called when all that has arrived was read, and drained: a peer that waits for it sends nothing more, while to one
+    /// that has closed its socket each byte is a reason to drop what it still had to send.
+    pub fn acknowledge(&mut self) {
+        if let Phase::Dialogue(dialogue) = &mut self.phase {
+            dialogue.acknowledge(&mut self.outbox);
+        }
+    }
+
     /// To be called at [`Session::poll_timeout`], harmless earlier. An error as in [`Session::handle_input`].
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<(), Error> {
         let result = match &mut self.phase {

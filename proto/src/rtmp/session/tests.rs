@@ -157,6 +157,12 @@ impl Pair {
         }
     }
 
+    /// All that was sent is read.
+    fn acknowledge(&mut self) {
+        self.session.acknowledge();
+        self.settle();
+    }
+
     fn reply(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = self.client.handle_input(0, bytes).unwrap();
@@ -694,6 +700,7 @@ fn what_is_received_is_acknowledged_in_time() {
     pair.heard.clear();
     for _ in 0..100 {
         pair.send(MessageKind::Video, 0, &[0; 1000]);
+        pair.acknowledge();
     }
     let acks: Vec<u32> = pair
         .heard
@@ -710,6 +717,22 @@ fn what_is_received_is_acknowledged_in_time() {
     );
     assert!(acks.windows(2).all(|two| two[1] > two[0]));
     assert!(*acks.last().unwrap() <= pair.sent.len() as u32);
+}
+
+/// What was read is not acknowledged while more has arrived: the peer may have closed behind it.
+#[test]
+fn nothing_is_acknowledged_before_all_is_read() {
+    let mut pair = publishing();
+    pair.heard.clear();
+    for _ in 0..100 {
+        pair.send(MessageKind::Video, 0, &[0; 100_000]);
+    }
+    assert_eq!(pair.heard, [], "10 MB were read");
+    pair.acknowledge();
+    let read = pair.sent.len() as u32;
+    assert_eq!(pair.heard, [client::Event::Control(Control::Acknowledgement(read))]);
+    pair.acknowledge();
+    assert_eq!(pair.heard.len(), 1, "once");
 }
 
 #[test]
