@@ -61,6 +61,9 @@ enum Command {
         /// Port for RTMP publishers and viewers; 0 takes any that is free.
         #[arg(long, default_value_t = 1935)]
         rtmp_port: u16,
+        /// Port for RTSP publishers and viewers; 0 takes any that is free.
+        #[arg(long, default_value_t = 5554)]
+        rtsp_port: u16,
     },
 }
 
@@ -76,7 +79,11 @@ pub fn main() -> ExitCode {
         } else {
             counters::reference()
         }),
-        Command::Demo { http_port, rtmp_port } => demo(http_port, rtmp_port),
+        Command::Demo {
+            http_port,
+            rtmp_port,
+            rtsp_port,
+        } => demo(http_port, rtmp_port, rtsp_port),
     };
     log::flush();
     result.unwrap_or_else(|error| {
@@ -162,10 +169,10 @@ fn serve(path: &Path, memory: Option<Amount>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
+fn demo(http_port: u16, rtmp_port: u16, rtsp_port: u16) -> anyhow::Result<ExitCode> {
     let text = format!(
         r#"{{"config":{{"protocols":[{{"connector":"HTTP","port":{http_port}}},{{"connector":"RTMP","port":{rtmp_port}}},
-        {{"connector":"FLV"}},{{"connector":"HTTPTS"}},{{"connector":"MP4"}},
+        {{"connector":"RTSP","port":{rtsp_port}}},{{"connector":"FLV"}},{{"connector":"HTTPTS"}},{{"connector":"MP4"}},
         {{"connector":"HLS"}},{{"connector":"CMAF"}}]}},
         "streams":{{"demo":{{"source":"push://127.0.0.1"}},"live":{{"source":"push://127.0.0.1,[::1]"}}}}}}"#
     );
@@ -173,7 +180,7 @@ fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
     log::start().context("cannot start the log")?;
     let started = Server::start(config);
     let mut server = started.map_err(|error| match error.is::<PortTaken>() {
-        true => anyhow::anyhow!("{error} (--http-port 0 --rtmp-port 0 takes any that are free)"),
+        true => anyhow::anyhow!("{error} (--http-port 0 --rtmp-port 0 --rtsp-port 0 takes any that are free)"),
         false => error,
     })?;
     let name = StreamName::sanitise("demo").context("the demo's name is legal")?.name;
@@ -182,12 +189,13 @@ fn demo(http_port: u16, rtmp_port: u16) -> anyhow::Result<ExitCode> {
         let found = server.addresses.iter().find(|(protocol, _)| *protocol == wanted);
         found.map_or(0, |(_, address): &(_, SocketAddr)| address.port())
     };
-    announce(&welcome(port(Protocol::Http), port(Protocol::Rtmp)));
+    let [http, rtmp, rtsp] = [Protocol::Http, Protocol::Rtmp, Protocol::Rtsp].map(port);
+    announce(&welcome(http, rtmp, rtsp));
     server.run()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn welcome(http: u16, rtmp: u16) -> String {
+fn welcome(http: u16, rtmp: u16, rtsp: u16) -> String {
     format!(
         "\npenstock demo: a test picture plays as the stream `demo`.\n\n\
          Watch it:\n  \
@@ -195,11 +203,13 @@ fn welcome(http: u16, rtmp: u16) -> String {
          http://127.0.0.1:{http}/demo.flv      ffplay, VLC, mpegts.js\n  \
          http://127.0.0.1:{http}/demo.ts       ffplay, VLC, mpegts.js\n  \
          rtmp://127.0.0.1:{rtmp}/play/demo     ffplay, VLC, OBS\n  \
+         rtsp://127.0.0.1:{rtsp}/demo          ffplay, VLC, GStreamer, video walls\n  \
          http://127.0.0.1:{http}/hls/demo/index.m3u8     HLS: VLC, hls.js\n  \
          http://127.0.0.1:{http}/cmaf/demo/index.m3u8    low-latency HLS: hls.js\n  \
          http://127.0.0.1:{http}/cmaf/demo/index.mpd     DASH: dash.js, Shaka\n\n\
          Push your own, from this host, and watch it as `live` in place of `demo`:\n  \
          ffmpeg -re -i FILE -c:v libx264 -c:a aac -f flv rtmp://127.0.0.1:{rtmp}/app/live\n  \
+         ffmpeg -re -i FILE -c:v libx264 -c:a aac -f rtsp rtsp://127.0.0.1:{rtsp}/live\n  \
          OBS: server rtmp://127.0.0.1:{rtmp}/app, stream key live\n\n\
          Stop it with Ctrl-C.\n\n"
     )

@@ -323,7 +323,7 @@ fn the_demo_is_refused_in_the_same_words() {
     let port = taken.local_addr().expect("bound").port().to_string();
     let demo = |http_port: &str| {
         let mut command = Command::new(server::binary());
-        command.args(["demo", "--rtmp-port", "0", "--http-port", http_port]);
+        command.args(["demo", "--rtmp-port", "0", "--rtsp-port", "0", "--http-port", http_port]);
         command
     };
     let line = refusal(&Process::start("penstock demo", &mut demo(&port)));
