@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use penstock_shard::executor::{Ended, Reserved, Thread};
-use penstock_shard::fanout::{Segmentation, ZeroCopy};
+use penstock_shard::fanout::ZeroCopy;
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{Pages, Pool};
@@ -99,7 +99,7 @@ impl Server {
             sends: Sends {
                 pauses: config.machine.pauses,
                 zero_copy: config.machine.zero_copy,
-                segmentation: Segmentation::Auto,
+                segmentation: config.machine.segmentation,
                 max_pacing: config.machine.max_pacing_percent.into(),
             },
         });

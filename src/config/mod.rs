@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use penstock_shard::fanout::{Pauses, ZeroCopy};
+use penstock_shard::fanout::{Pauses, Segmentation, ZeroCopy};
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
@@ -163,6 +163,7 @@ pub struct Machine {
     /// `shard_share`: load of a shard from which on streams take another one, µs of CPU time a second.
     pub shard_share_micros: u64,
     pub zero_copy: ZeroCopy,
+    pub segmentation: Segmentation,
     /// Pages as large as blocks, where the kernel may.
     pub huge_pages: bool,
     /// 0 for no bound.

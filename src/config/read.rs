@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
-use penstock_shard::fanout::{Pause, Pauses, ZeroCopy};
+use penstock_shard::fanout::{Pause, Pauses, Segmentation, ZeroCopy};
 
 use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
@@ -486,6 +486,10 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
             "on" => ZeroCopy::On,
             "off" => ZeroCopy::Off,
             _ => ZeroCopy::Auto,
+        },
+        segmentation: match opened.choice("datagram_segmentation") {
+            "off" => Segmentation::Off,
+            _ => Segmentation::Auto,
         },
         max_pacing_percent: bounded(opened.integer("max_pacing")),
     }

@@ -549,6 +549,14 @@ pub const PENSTOCK: Section = Section {
             doc: "long sends without copying (SEND_ZC, Linux 6.2); auto: to other machines, as long as the kernel does not report copies; on: to everybody",
         },
         Setting {
+            key: "datagram_segmentation",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "off"],
+            },
+            doc: "packets of a viewer by UDP are given to the kernel together (UDP GSO); auto: as long as it and the network card cut them; off: one by one",
+        },
+        Setting {
             key: "huge_pages",
             kind: Kind::Choice {
                 default: "auto",

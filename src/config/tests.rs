@@ -119,7 +119,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","huge_pages":"off","max_pacing":200},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","datagram_segmentation":"off","huge_pages":"off","max_pacing":200},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -139,6 +139,7 @@ fn every_value_arrives() {
             stall_max_millis: 9000,
             shard_share_micros: 100_000,
             zero_copy: ZeroCopy::On,
+            segmentation: Segmentation::Off,
             huge_pages: false,
             max_pacing_percent: 200,
         }
@@ -256,6 +257,7 @@ fn sending_bounds_are_checked() {
         assert_eq!(config.machine.zero_copy, mode);
     }
     assert_eq!(Config::default().machine.zero_copy, ZeroCopy::Auto);
+    assert_eq!(Config::default().machine.segmentation, Segmentation::Auto);
     assert_eq!(Config::default().machine.max_pacing_percent, 0);
 }
 
