@@ -14,18 +14,28 @@ pub const UDP: &str = "udp";
 
 /// ffmpeg pushing a clip's own frames at the pace of its clock.
 pub fn ffmpeg_push(clip: &Path, url: &str, transport: &str) -> Process {
-    let mut command = Command::new("ffmpeg");
+    ffmpeg_push_with(Path::new("ffmpeg"), clip, url, &["-rtsp_transport", transport])
+}
+
+/// The same by any ffmpeg, with these options of its output.
+pub fn ffmpeg_push_with(program: &Path, clip: &Path, url: &str, options: &[&str]) -> Process {
+    let mut command = Command::new(program);
     command
         .args(["-hide_banner", "-nostats", "-v", "warning", "-re", "-i"])
         .arg(clip);
     command.args(["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "rtsp"]);
-    command.args(["-rtsp_transport", transport, url]);
+    command.args(options).arg(url);
     Process::start("ffmpeg (RTSP publisher)", &mut command)
 }
 
 /// ffmpeg writing what it reads to a Matroska file, times as they came but for the first picture's, which it does not know.
 pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
-    let mut command = Command::new("ffmpeg");
+    ffmpeg_record_with(Path::new("ffmpeg"), url, transport, path)
+}
+
+/// The same by any ffmpeg, to the file that the path's name says.
+pub fn ffmpeg_record_with(program: &Path, url: &str, transport: &str, path: &Path) -> Process {
+    let mut command = Command::new(program);
     command.args([
         "-hide_banner",
         "-nostats",
@@ -36,7 +46,7 @@ pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
         transport,
     ]);
     command.args(["-timeout", "15000000", "-i", url, "-map", "0:v?", "-map", "0:a?"]);
-    command.args(["-c", "copy", "-copyinkf", "-copyts", "-f", "matroska"]);
+    command.args(["-c", "copy", "-copyinkf", "-copyts"]);
     command.args(["-bsf:v", r"setts=pts=if(eq(PTS\,NOPTS)\,DTS\,PTS)"]);
     command.arg(path);
     Process::start(&format!("ffmpeg (RTSP player of {url})"), &mut command)
