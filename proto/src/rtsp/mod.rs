@@ -6,6 +6,7 @@
 //! - [`Session`]: one connection of a server, fed and drained.
 //! - [`wire`]: messages, frames, headers.
 //! - [`auth`]: who the peer is.
+//! - [`tunnel`]: RTSP in HTTP.
 //! - [`Mux`]: the packets of a feed, once for all its players.
 
 pub mod auth;
@@ -13,6 +14,7 @@ mod error;
 pub mod limits;
 pub mod mux;
 pub mod session;
+pub mod tunnel;
 pub mod wire;
 
 pub use error::{Error, Fault, ImportError};
