@@ -385,7 +385,7 @@ impl Input {
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         for medium in &self.media {
             medium.receiver.check_invariants();
         }

@@ -11,6 +11,8 @@
 
 pub mod auth;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 pub mod mux;
 pub mod session;
