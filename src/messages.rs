@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use penstock_proto::media::Track;
+use penstock_proto::rtsp::tunnel;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::Detached;
 use penstock_shard::feed::Feed;
@@ -57,6 +58,8 @@ pub enum Message<K: Kernel = Uring> {
     Gone { name: StreamName },
     /// To the home: end this publisher, another takes its place.
     Replace { name: StreamName, claim: ClaimId },
+    /// To where its other half is: this half of a tunnel is yours.
+    Half(Box<MovedHalf<K>>),
     /// To the home: this publisher is yours.
     Move(Box<Moved<K>>),
     /// To the arbiter: hand this question to the home, if there is one.
@@ -185,6 +188,16 @@ pub struct Moved<K: Kernel> {
     pub session: Vec<u8>,
     /// Received and not yet taken by it.
     pub pending: Vec<u8>,
+}
+
+/// One of a tunnel's two connections on its way to where they meet. It has no session yet.
+#[derive(Debug)]
+pub struct MovedHalf<K: Kernel> {
+    pub opening: tunnel::Opening,
+    pub detached: Detached<K::Socket>,
+    pub peer: SocketAddr,
+    /// Received behind the opening.
+    pub said: Vec<u8>,
 }
 
 /// A viewer's connection on its way to the shard that will serve it.

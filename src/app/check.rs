@@ -74,6 +74,7 @@ impl<K: Kernel> App<K> {
         assert!(self.directory.is_empty(), "no name is claimed by the dead");
         assert!(self.watches.is_empty(), "no feed is watched by nobody");
         assert!(self.datagrams.is_empty(), "no address is the dead's");
+        assert!(self.tunnels.is_empty(), "no half of a tunnel is the dead's");
         assert!(self.outbox.is_empty(), "no message waits");
         assert!(self.placement.is_empty(), "no viewer is on its way");
     }

@@ -102,6 +102,11 @@ pub(super) trait Dialogue<K: Kernel> {
     /// Sends what the session has to say, where no event can be among it.
     fn transmit(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId);
 
+    /// Whether it can go to another shard, where its stream is at home.
+    fn is_portable(&self) -> bool {
+        true
+    }
+
     /// The session as bytes.
     fn export(&self, out: &mut Vec<u8>);
 

@@ -78,6 +78,7 @@ pub struct App<K: Kernel = Uring> {
     outbox: Outbox<Message<K>>,
     addresses: Arc<Addresses>,
     datagrams: rtsp::datagrams::Datagrams,
+    tunnels: rtsp::tunnel::Tunnels,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
@@ -195,6 +196,7 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             datagrams: rtsp::datagrams::Datagrams::default(),
+            tunnels: rtsp::tunnel::Tunnels::default(),
             input_bytes: 0,
             windows_published_at: 0,
             names_logged_from: Cell::new(0),
@@ -298,7 +300,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
             Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
-            Session::Rtsp(session) => app.rtsp_received(core, conn, peer.address, session, bytes),
+            Session::Rtsp(session) => app.rtsp_heard(core, conn, peer.address, session, bytes),
         });
     }
 
@@ -349,6 +351,9 @@ impl<K: Kernel> shard::App<K> for App<K> {
     fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
+        let Some((peer, detached)) = self.half_leaves(core, peer, detached) else {
+            return self.stop_if_empty(core);
+        };
         match peer.session.role() {
             Some(Role::Moving { .. }) => self.move_publisher(core, peer.address, peer.session, detached),
             _ => self.viewer_leaves(core, peer.address, peer.session, detached),
@@ -419,6 +424,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 packaging,
                 outcome,
             } => self.opened(core, name, packaging, outcome),
+            Message::Half(moved) => self.half_arrives(core, *moved),
             Message::Viewer(moved) => self.viewer_arrives(core, *moved),
             Message::NotHome { name } => self.watches.forget_home(&name),
             Message::Offer(offer) => self.offered(core, *offer),

@@ -102,7 +102,7 @@ impl HttpPeer {
     fn progress(&self) -> Progress {
         match &self.state {
             // They are served where they are: a connection's next request may be for another stream.
-            State::Idle | State::Fetching(_) | State::Sending => Progress::Idle,
+            State::Idle | State::Fetching(_) | State::Sending | State::Tunnel(_) => Progress::Idle,
             State::Asking { .. } => Progress::Asking { since: None },
             State::Watching { since, .. } => Progress::Watching { since: *since },
         }

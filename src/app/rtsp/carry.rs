@@ -12,7 +12,7 @@ use crate::names::StreamName;
 impl RtspPeer {
     /// Whether it could go to another shard now.
     pub fn is_portable(&self) -> bool {
-        self.session.is_portable() && self.addresses.is_empty()
+        self.session.is_portable() && self.addresses.is_empty() && !self.is_tunnelled()
     }
 
     pub fn export(&self, out: &mut Vec<u8>) {

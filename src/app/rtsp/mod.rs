@@ -6,6 +6,7 @@
 mod carry;
 pub(in crate::app) mod datagrams;
 mod publishing;
+pub(in crate::app) mod tunnel;
 mod viewing;
 
 use std::hash::{BuildHasher, RandomState};
@@ -30,6 +31,7 @@ use crate::registry::Packaging;
 use crate::stream::Piece;
 
 use publishing::{Announced, Challenged};
+use tunnel::Tunnel;
 use viewing::Described;
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub(super) struct RtspPeer {
     routes: Option<Vec<Route>>,
     /// Where it sends from by UDP.
     addresses: Vec<SocketAddr>,
+    tunnel: Tunnel,
     /// What its socket had taken when that was last looked at.
     bytes_sent: u64,
 }
@@ -60,11 +63,29 @@ enum Presentation {
 
 impl RtspPeer {
     pub fn new<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId) -> Self {
+        RtspPeer::begun(core, conn, rtsp::Session::new)
+    }
+
+    /// One half of a tunnel; of both, the one that goes down has the dialogue.
+    fn tunnelled<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId, tunnel: Tunnel) -> Self {
+        let mut peer = match tunnel {
+            Tunnel::Down(_) => RtspPeer::begun(core, conn, rtsp::Session::tunnelled),
+            _ => RtspPeer::resumed(rtsp::Session::new(core.now() / 1000, 0, 0)),
+        };
+        peer.tunnel = tunnel;
+        peer
+    }
+
+    fn begun<K: Kernel>(
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        session: fn(u64, u64, u64) -> rtsp::Session,
+    ) -> Self {
         let now = core.now() / 1000;
         let wall = u64::try_from(clock::wall_micros() / 1000).unwrap_or(0);
         // Keyed by the system's randomness: what it makes proves who a session is.
         let seed = RandomState::new().hash_one((now, conn.number()));
-        let session = rtsp::Session::new(now, wall, seed);
+        let session = session(now, wall, seed);
         core.set_deadline(conn, session.poll_timeout().map(|millis| millis * 1000));
         RtspPeer::resumed(session)
     }
@@ -80,6 +101,7 @@ impl RtspPeer {
             was_challenged: false,
             routes: None,
             addresses: Vec::new(),
+            tunnel: Tunnel::None,
             bytes_sent: 0,
         }
     }
@@ -251,7 +273,9 @@ impl<K: Kernel> App<K> {
             }
             Event::PortsRequested {
                 medium, peer: theirs, ..
-            } => self.rtsp_ports(conn, address, peer, medium, theirs),
+            } if !peer.is_tunnelled() => self.rtsp_ports(conn, address, peer, medium, theirs),
+            // Its address is a proxy's.
+            Event::PortsRequested { .. } => peer.session.transport_refused(),
             Event::GroupRequested { .. } => peer.session.transport_refused(),
             Event::PlayRequested { lanes, .. } => self.rtsp_play(core, conn, address, peer, &lanes),
             Event::RecordRequested { lanes, .. } => self.rtsp_record(core, peer, &lanes),
@@ -261,6 +285,7 @@ impl<K: Kernel> App<K> {
                 self.unpublish(core, address, &mut peer.role, "unpublished".into());
                 self.viewer_gone(core, conn, address, &mut peer.role, "stopped".into());
             }
+            Event::TunnelRequested(opening) => self.tunnel_opens(core, conn, peer, opening),
             Event::Closed => core.finish(conn),
         }
     }
@@ -297,6 +322,9 @@ impl<K: Kernel> App<K> {
         // Where it goes to, its time goes on.
         if peer.travel.leaving.is_some() {
             return;
+        }
+        if peer.is_half() {
+            return self.tunnel_waits_no_longer(core, conn, peer);
         }
         if let Role::Publishing { place, .. } = peer.role {
             self.rtsp_input_time(core, (conn, address), peer, place);
@@ -336,6 +364,7 @@ impl<K: Kernel> App<K> {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTSP connection ended");
         self.rtsp_gave_up(address, peer);
         self.rtsp_close_ports(peer);
+        self.tunnel_ended(core, conn, peer);
         self.unpublish(core, address, &mut peer.role, reason(why));
         self.viewer_gone(core, conn, address, &mut peer.role, reason(why));
     }

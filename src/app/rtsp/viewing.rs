@@ -164,8 +164,8 @@ impl<K: Kernel> App<K> {
             Role::Paused { since, .. } => Some(since),
             _ => None,
         };
-        if peer.routes.is_some() {
-            // The sockets are this shard's: it is served where it is.
+        if peer.routes.is_some() || peer.is_tunnelled() {
+            // The sockets, or one half of it, are this shard's: it is served where it is.
             peer.travel.settling = Settling::Settled;
         }
         let answer = self.ask(core, conn, &name, Some(packaging), peer.travel.settling);
