@@ -4,8 +4,9 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use penstock_proto::rtsp::wire::range::Range;
 use serde_json::json;
 
 use support::clips;
@@ -326,6 +327,49 @@ fn a_player_pauses_goes_on_and_asks_much_at_once() {
     server.wait_log(&["viewer left", "RTSP", "live", "stopped"], WITHIN);
     server.wait_counters("no viewer", WITHIN, |counters| counters["viewers"] == 0);
     assert_eq!(server.counters()["protocol_errors"], 0);
+}
+
+/// What can be played is, and the answer says what that is; who asks for something else may ask again.
+#[test]
+fn a_player_gets_the_range_that_there_is() {
+    let server = Server::start(&config(2));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, playing) = play(&server, "live");
+    assert_eq!(playing.header("Range"), "npt=now-");
+    let wall = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.expect("behind 1970").as_millis() as u64
+    };
+    let clock = |from: u64| Range::Clock { from, to: None }.text();
+    for _ in 0..2 {
+        ask_while_playing(&mut peer, "PAUSE");
+        let now = wall();
+        for wrong in [
+            "npt=5-10",
+            "smpte=0:10:00-",
+            "npt=soon-",
+            &clock(now - 60_000),
+            &clock(now + 60_000),
+        ] {
+            let answer = peer.ask("PLAY", "/", &[("Range", wrong)], "");
+            assert_eq!((answer.status, answer.frames_before), (457, 0), "{wrong}: {answer:?}");
+        }
+        let again = peer.ask("PLAY", "/", &[("Range", "npt=17.25-")], "");
+        assert_eq!((again.status, again.header("Range")), (200, "npt=now-"), "{again:?}");
+        assert_begins_as_told(&mut peer, &again);
+        ask_while_playing(&mut peer, "PAUSE");
+        let again = peer.ask("PLAY", "/", &[("Range", &clock(now))], "");
+        assert_eq!(again.status, 200, "{again:?}");
+        let Some(Range::Clock { from, to: None }) = Range::parse(again.header("Range")) else {
+            panic!("{again:?}")
+        };
+        // From the keyframe before: a GOP has half a second.
+        assert!((now - 5_000..=wall()).contains(&from), "{from} at {now}");
+        assert_begins_as_told(&mut peer, &again);
+    }
+    assert_eq!(server.counters()["viewers"], 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod carry;
 pub(in crate::app) mod datagrams;
 mod publishing;
+mod ranges;
 pub(in crate::app) mod tunnel;
 mod viewing;
 
@@ -31,6 +32,7 @@ use crate::registry::Packaging;
 use crate::stream::Piece;
 
 use publishing::{Announced, Challenged};
+use ranges::Unit;
 use tunnel::Tunnel;
 use viewing::Described;
 
@@ -49,6 +51,7 @@ pub(super) struct RtspPeer {
     /// Where it sends from by UDP.
     addresses: Vec<SocketAddr>,
     tunnel: Tunnel,
+    unit: Unit,
     /// What its socket had taken when that was last looked at.
     bytes_sent: u64,
 }
@@ -102,6 +105,7 @@ impl RtspPeer {
             routes: None,
             addresses: Vec::new(),
             tunnel: Tunnel::None,
+            unit: Unit::default(),
             bytes_sent: 0,
         }
     }
@@ -277,7 +281,11 @@ impl<K: Kernel> App<K> {
             // Its address is a proxy's.
             Event::PortsRequested { .. } => peer.session.transport_refused(),
             Event::GroupRequested { .. } => peer.session.transport_refused(),
-            Event::PlayRequested { lanes, .. } => self.rtsp_play(core, conn, address, peer, &lanes),
+            Event::PlayRequested { lanes, range, .. } => {
+                if self.rtsp_has_range(peer, range) {
+                    self.rtsp_play(core, conn, address, peer, &lanes);
+                }
+            }
             Event::RecordRequested { lanes, .. } => self.rtsp_record(core, peer, &lanes),
             Event::Paused => self.rtsp_paused(core, conn, peer),
             Event::TornDown => {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use penstock_proto::media::{Codec, Kind, Track};
 use penstock_proto::rtp::pack;
 use penstock_proto::rtsp::mux::limits::{TCP_PACKET_BYTES, UDP_PACKET_BYTES};
-use penstock_proto::rtsp::wire::range::{Point, Range};
 use penstock_proto::rtsp::wire::url::Target;
 use penstock_proto::rtsp::{Begin, Carriage, JoinPoint, Lane, Refusal};
 use penstock_proto::sdp::{Description, Direction, Media};
@@ -14,6 +13,7 @@ use penstock_shard::core::Core;
 use penstock_shard::kernel::Kernel;
 use tracing::info;
 
+use super::ranges::LIVE;
 use super::{Presentation, RtspPeer};
 use crate::app::App;
 use crate::app::dialogue::Role;
@@ -23,12 +23,6 @@ use crate::limits;
 use crate::messages::{Message, Settling};
 use crate::names::StreamName;
 use crate::registry::{self, Lanes, Packaging};
-
-/// What is played, in every answer to PLAY: a live stream has no other place.
-const LIVE: Range = Range::Npt {
-    from: Point::Now,
-    to: None,
-};
 
 /// What a player was told of a stream.
 #[derive(Debug)]
@@ -298,7 +292,7 @@ impl<K: Kernel> App<K> {
         if !peer.is_joining() {
             return;
         }
-        let lanes = JoinPoint::parse(header).map(|point| point.lanes).unwrap_or_default();
+        let JoinPoint { wall_millis, lanes, .. } = JoinPoint::parse(header).unwrap_or_default();
         let begins: Vec<Begin> = match &peer.presentation {
             Presentation::Described(described) => {
                 let begin = |lane: &penstock_proto::rtsp::JoinLane| {
@@ -312,7 +306,7 @@ impl<K: Kernel> App<K> {
             }
             Presentation::None | Presentation::Announced(_) => Vec::new(),
         };
-        peer.session.playing(&begins, Some(LIVE));
+        peer.session.playing(&begins, Some(peer.unit.served(wall_millis)));
         let pending = std::mem::take(&mut peer.pending);
         self.rtsp_feed(core, conn, address, peer, &pending);
     }
@@ -338,7 +332,7 @@ impl<K: Kernel> App<K> {
     ) -> bool {
         if peer.is_joining() {
             // There is no join point yet: its packets begin where they begin.
-            peer.session.playing(&[], Some(LIVE));
+            peer.session.playing(&[], Some(peer.unit.served(None)));
             return true;
         }
         let name = match &peer.role {
