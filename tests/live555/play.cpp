@@ -1,6 +1,6 @@
 // A player on live555's library, which VLC and openRTSP play RTSP with: every unit it receives is a line.
 //
-//   play URL tcp|udp|multicast COUNT
+//   play URL tcp|udp|multicast|http:PORT COUNT
 //
 // For each unit, a NAL unit or a frame of sound: its medium, bytes, FNV-1a, and "reported" once its time is one of the
 // sender's reports. It ends well when it has COUNT units of every medium, or every medium has said goodbye ("goodbye MEDIUM").
@@ -118,15 +118,16 @@ static void torn_down(RTSPClient*, int, char* said) {
 
 int main(int count, char** argument) {
   if (count != 4) {
-    fprintf(stderr, "play URL tcp|udp|multicast COUNT\n");
+    fprintf(stderr, "play URL tcp|udp|multicast|http:PORT COUNT\n");
     return 2;
   }
-  by_tcp = strcmp(argument[2], "tcp") == 0;
+  unsigned short port = 0;  // Of HTTP, in which RTSP is tunnelled; 0 for none.
+  by_tcp = strcmp(argument[2], "tcp") == 0 || sscanf(argument[2], "http:%hu", &port) == 1;
   by_multicast = strcmp(argument[2], "multicast") == 0;
   wanted = (unsigned)atoi(argument[3]);
   TaskScheduler* scheduler = BasicTaskScheduler::createNew();
   UsageEnvironment* env = BasicUsageEnvironment::createNew(*scheduler);
-  RTSPClient* client = RTSPClient::createNew(*env, argument[1], 0, "penstock-tests");
+  RTSPClient* client = RTSPClient::createNew(*env, argument[1], 0, "penstock-tests", port);
   client->sendDescribeCommand(described);
   env->taskScheduler().doEventLoop(&done);
   fflush(stdout);

@@ -71,6 +71,8 @@ pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
 /// One connection, with what it has heard.
 pub struct Peer {
     stream: TcpStream,
+    /// What it says goes here, in base64, if it speaks by a tunnel.
+    up: Option<TcpStream>,
     bytes: Vec<u8>,
     sequence: u32,
     base: String,
@@ -112,11 +114,18 @@ impl Answer {
 impl Peer {
     /// `path`: of the stream, with a query perhaps.
     pub fn connect(to: SocketAddr, path: &str) -> Peer {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_nodelay(true).expect("a TCP socket");
+        Peer::over(connect(to), None, to, path)
+    }
+
+    /// By a tunnel, of which the GET's answer is still to be heard.
+    pub fn tunnelled(down: TcpStream, up: TcpStream, to: SocketAddr, path: &str) -> Peer {
+        Peer::over(down, Some(up), to, path)
+    }
+
+    fn over(stream: TcpStream, up: Option<TcpStream>, to: SocketAddr, path: &str) -> Peer {
         Peer {
             stream,
+            up,
             bytes: Vec::new(),
             sequence: 0,
             base: format!("rtsp://{to}/{path}"),
@@ -132,10 +141,38 @@ impl Peer {
         self.session.clear();
     }
 
+    /// The stream's address in its requests.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .unwrap_or_else(|error| panic!("send: {error}"));
+        let sent = match &mut self.up {
+            Some(up) => up.write_all(base64(bytes).as_bytes()),
+            None => self.stream.write_all(bytes),
+        };
+        sent.unwrap_or_else(|error| panic!("send: {error}"));
+    }
+
+    /// It goes on by another connection; the one before is closed, if there is one.
+    pub fn go_on_by(&mut self, up: TcpStream) {
+        self.up = Some(up);
+    }
+
+    /// The head of the answer to a tunnel's GET.
+    pub fn opened(&mut self) -> String {
+        loop {
+            if let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.bytes.drain(..end + 4).collect()).expect("heads are text");
+            }
+            let mut part = [0; 1024];
+            let count = self
+                .stream
+                .read(&mut part)
+                .unwrap_or_else(|error| panic!("no answer to GET: {error}"));
+            assert!(count > 0, "closed where the answer to GET was due");
+            self.bytes.extend_from_slice(&part[..count]);
+        }
     }
 
     /// The bytes of the next request; `track` is put behind the stream's address.
@@ -245,6 +282,28 @@ impl Peer {
             frames_before: 0,
         }))
     }
+}
+
+/// A connection on which answers are waited for.
+pub fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    stream.set_nodelay(true).expect("a TCP socket");
+    stream
+}
+
+/// RFC 4648, 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
+        let letter = move |at: usize| match at > three.len() {
+            true => '=',
+            false => char::from(LETTERS[(bits >> (18 - 6 * at)) as usize & 63]),
+        };
+        [letter(0), letter(1), letter(2), letter(3)]
+    };
+    bytes.chunks(3).flat_map(group).collect()
 }
 
 /// Sequence number and timestamp of an RTP packet.
