@@ -4,11 +4,13 @@
 //! reference/client-habits.md 4.3 and 4.4. Packets are opaque here: `rtp` reads them.
 //!
 //! - [`Session`]: one connection of a server, fed and drained.
+//! - [`client::Session`]: a pull from one.
 //! - [`wire`]: messages, frames, headers.
 //! - [`auth`]: who the peer is.
 //! - [`Mux`]: the packets of a feed, once for all its players.
 
 pub mod auth;
+pub mod client;
 mod error;
 pub mod limits;
 pub mod mux;
