@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use penstock_proto::rtsp::client;
 use penstock_shard::fanout::{Pauses, ZeroCopy};
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
@@ -130,8 +131,18 @@ pub struct Stream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Push(PushRule),
+    Pull(Pull),
     /// A kind that is not supported: the stream stays offline.
     Unsupported,
+}
+
+/// A source that the server fetches: a camera, an encoder, another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    pub address: client::Address,
+    pub transport: client::Preference,
+    /// Whether or not anybody watches.
+    pub always_on: bool,
 }
 
 /// What a returning publisher finds.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use penstock_proto::rtsp::client::AddressError;
+
 use super::limits;
 use crate::names::{NameError, RuleError};
 
@@ -89,6 +91,8 @@ pub enum Fault {
         base: String,
     },
     PushRule(RuleError),
+    /// Of a source that is pulled. It may hold a password, and is not quoted.
+    Address(AddressError),
     PortTaken {
         port: u16,
         first_line: usize,
@@ -244,6 +248,9 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::PushRule(error) => error.fmt(f),
+            Fault::Address(error) => {
+                write!(f, "{error}; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH")
+            }
             Fault::PortTaken { port, first_line } => {
                 write!(
                     f,
@@ -271,7 +278,10 @@ impl fmt::Display for Notice {
                 write!(f, "connector {connector} is not supported yet: it is left out")
             }
             Notice::UnsupportedSource => {
-                write!(f, "only push:// sources are supported yet: the stream stays offline")
+                write!(
+                    f,
+                    "only push:// and rtsp:// sources are supported yet: the stream stays offline"
+                )
             }
             Notice::AnyoneMayPush => {
                 write!(

@@ -5,13 +5,14 @@ use std::collections::hash_map::Entry;
 
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
+use penstock_proto::rtsp::client;
 use penstock_shard::fanout::{Pause, Pauses, ZeroCopy};
 
 use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
 use super::table::{self, Section};
 use super::{
-    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Resume,
+    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Pull, Resume,
     SecondPublisher, Source, Stream, limits, quoted,
 };
 use crate::memory::Wanted;
@@ -316,6 +317,21 @@ fn stream_name(key: &str, line: usize, lines: &mut HashMap<StreamName, usize>) -
 fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<Stream> {
     let path = join(&opened.path, "source");
     let source = match opened.inner("source") {
+        Some(Value::StringLit(text)) if is_pulled(&text.value) => match client::Address::parse(&text.value) {
+            Ok(address) => Source::Pull(Pull {
+                address,
+                transport: match opened.choice("transport") {
+                    "tcp" | "TCP" => client::Preference::Tcp,
+                    "udp" | "UDP" => client::Preference::Udp,
+                    _ => client::Preference::Auto,
+                },
+                always_on: opened.switch("always_on"),
+            }),
+            Err(error) => {
+                reader.problem(text.range, &path, Fault::Address(error));
+                return None;
+            }
+        },
         Some(Value::StringLit(text)) => match PushRule::parse(&text.value) {
             Ok(rule) => {
                 if rule.openness() == Openness::Anyone {
@@ -347,6 +363,16 @@ fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<S
         }
     };
     Some(Stream::of(source, opened))
+}
+
+fn is_pulled(source: &str) -> bool {
+    let scheme = source
+        .trim()
+        .split("://")
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    scheme == "rtsp" || scheme == "rtsps"
 }
 
 impl Stream {

@@ -368,6 +368,19 @@ pub const STREAM: Section = Section {
             doc: "keep what is in memory when a publisher returns; otherwise the stream begins anew",
         },
         Setting {
+            key: "transport",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "udp", "tcp", "UDP", "TCP"],
+            },
+            doc: "how packets of an rtsp:// source come; auto begins with UDP and falls back to TCP",
+        },
+        Setting {
+            key: "always_on",
+            kind: Kind::Switch { default: false },
+            doc: "pull the source whether or not anybody watches; otherwise the first viewer starts it",
+        },
+        Setting {
             key: "inputtimeout",
             kind: Kind::Integer {
                 default: 30,
@@ -395,7 +408,6 @@ pub const STREAM: Section = Section {
     ],
     inner: &["source"],
     unsupported: &[
-        unsupported("always_on", NO_EFFECT),
         unsupported("tags", NO_EFFECT),
         unsupported("processes", "no process is run"),
         unsupported("stop_sessions", NO_EFFECT),
@@ -407,7 +419,6 @@ pub const STREAM: Section = Section {
         unsupported("debug", NO_EFFECT),
         unsupported("udpport", NO_EFFECT),
         unsupported("multicastinterface", NO_EFFECT),
-        unsupported("transport", NO_EFFECT),
         unsupported("acceptable", NO_EFFECT),
         unsupported("raw", NO_EFFECT),
         unsupported("datatrack", NO_EFFECT),

@@ -171,6 +171,52 @@ fn every_value_arrives() {
 }
 
 #[test]
+fn a_source_that_is_pulled_arrives() {
+    let text = with(
+        "",
+        r#""a":{"source":"rtsp://u:p%40s@h/x"},"b":{"source":"RTSPS://h:99/","transport":"TCP","always_on":1},"c":{"source":"rtsp://h/","transport":"udp"}"#,
+    );
+    let streams = Config::parse(&text, "f").unwrap().0.streams;
+    let pulls: Vec<Pull> = streams
+        .into_values()
+        .map(|stream| match stream.source {
+            Source::Pull(pull) => pull,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        ("h", 554, client::Preference::Auto, false),
+        ("h", 99, client::Preference::Tcp, true),
+        ("h", 554, client::Preference::Udp, false),
+    ];
+    let found = pulls.iter().map(|pull| {
+        let Pull {
+            address,
+            transport,
+            always_on,
+        } = pull;
+        (address.host.as_str(), address.port, *transport, *always_on)
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert!(!format!("{pulls:?}").contains("p@s") && !format!("{pulls:?}").contains("p%40s"));
+}
+
+#[test]
+fn a_source_that_cannot_be_pulled_is_named_and_not_quoted() {
+    check(
+        &with(
+            "",
+            "\n\"a\":{\"source\":\"rtsp://u:geheim@\"},\n\"b\":{\"source\":\"rtsp://u:geheim@h:x/\",\"transport\":\"quic\"}",
+        ),
+        &[
+            "f:3:15: streams.a.source: has no host; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH",
+            "f:4:15: streams.b.source: has a port that is no number from 1 to 65535; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH",
+            r#"f:4:50: streams.b.transport: must be one of auto, udp, tcp, UDP, TCP, not "quic""#,
+        ],
+    );
+}
+
+#[test]
 fn how_segments_are_listed_and_cut_arrives() {
     let fetched = |protocols: &str| Config::parse(&with(protocols, ""), "f").unwrap().0.fetched;
     let default = Fetched {
@@ -435,7 +481,7 @@ fn what_is_not_supported_is_a_warning_that_says_what_happens() {
             "f:1:76: config.protocols[1]: connector HTTPS is not supported yet: it is left out",
             "f:1:112: config.triggers: is not supported yet: no trigger is run: whom the push rules allow is admitted, and so is every viewer",
             "f:1:168: account: is not supported yet: the control API is not served",
-            "f:1:231: streams.a.source: only push:// sources are supported yet: the stream stays offline",
+            "f:1:231: streams.a.source: only push:// and rtsp:// sources are supported yet: the stream stays offline",
             "f:1:261: streams.b.source: anyone who can reach the server may push to this stream; push://ADDRESS or push://@PASSPHRASE limits it",
             "f:1:271: streams.b.processes: is not supported yet: no process is run",
         ],
