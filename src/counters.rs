@@ -19,6 +19,9 @@ counters! {
         publishers_refused_memory: Total "publishers", "Publishers of new streams refused because the memory budget is used up: raise memory_bytes.";
         publishers_replaced: Total "publishers", "Publishers ended because another took over.";
         publishers_moved: Total "publishers", "Publishers moved to their stream's home shard.";
+        pulls: Gauge "streams", "Streams whose source is pulled, or tried.";
+        pulls_tried: Total "attempts", "Attempts to pull a source.";
+        pulls_failed: Total "attempts", "Attempts to pull a source that failed, at once or after it had played: the log says why.";
         names_sanitised: Total "names", "Stream names asked for with characters that names do not have: they were left out.";
         streams: Gauge "streams", "Streams in memory, those waiting for their publisher's return among them.";
         feeds: Gauge "feeds", "Packagings being made.";
@@ -185,6 +188,7 @@ mod tests {
             "datagram_sockets_open",
             "datagram_viewers",
             "publishers",
+            "pulls",
             "streams",
             "feeds",
             "viewers",

@@ -23,6 +23,7 @@ pub mod messages;
 pub mod names;
 pub mod registry;
 pub mod requirements;
+pub mod resolver;
 pub mod serve;
 pub mod shelf;
 pub mod stream;

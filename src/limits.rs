@@ -111,6 +111,23 @@ pub const RTSP_LANES_MAX: usize = 4;
 pub const UDP_PORTS_TRIED: u16 = 512;
 const _: () = assert!(UDP_PORTS_TRIED as usize >= 4 * penstock_shard::limits::SHARDS_MAX);
 
+/// Threads that look up names of sources: a name server that does not answer holds one of them for some seconds.
+pub const RESOLVERS: usize = 4;
+/// Names that wait for them, of all shards: every camera of a large site at the start.
+pub const NAMES_ASKED_MAX: usize = 1024;
+/// Addresses of one host name that are tried.
+pub const PULL_ADDRESSES_MAX: usize = 4;
+/// How often pulls are looked at: a wait may be longer by so much.
+pub const PULL_LOOK_MICROS: u64 = 250_000;
+/// Between two attempts to pull a source: the first wait, and the longest.
+pub const PULL_RETRY_MICROS_MIN: u64 = 1_000_000;
+pub const PULL_RETRY_MICROS_MAX: u64 = 30_000_000;
+/// Of a source, packets that overtake the answer to PLAY: those of a keyframe of 4K, and the sound beside it.
+pub const PULL_EARLY_BYTES_MAX: usize = 1024 * 1024;
+/// A source that has played for so long is one that works: when it fails, the first wait is the shortest again.
+pub const PULL_PROVEN_MICROS: u64 = 10_000_000;
+const _: () = assert!(PULL_LOOK_MICROS < PULL_RETRY_MICROS_MIN && PULL_RETRY_MICROS_MIN < PULL_RETRY_MICROS_MAX);
+
 /// Descriptors of the process beside connections: listeners, rings, files of the executor.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// And for each shard: its listeners, its ring, the executor's three, their wake-ups.

@@ -5,7 +5,8 @@
 //! (a shard with too much load, one with little: so many seats, the viewers, settled). Each question has one answer; a
 //! peer that is gone by then is no error.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use penstock_proto::media::Track;
@@ -119,6 +120,15 @@ pub enum Message<K: Kernel = Uring> {
     Unshelved { name: StreamName },
     /// From the control plane: play the built-in clip as `name`. To the arbiter of `name`.
     PlayClip { name: StreamName },
+    /// From the control plane: pull the source of `name` from now on. To the arbiter of `name`.
+    StartPull { name: StreamName },
+    /// To the home: the name is yours to pull.
+    Pull { name: StreamName, claim: ClaimId },
+    /// The addresses of a host name that this shard asked for.
+    Resolved {
+        tag: u64,
+        addresses: io::Result<Vec<IpAddr>>,
+    },
     /// From the control plane, to every shard: the host names of push rules have other addresses now.
     Hosts(Arc<Hosts>),
     /// From the control plane: end everybody cleanly, then the shard.

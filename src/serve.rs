@@ -26,7 +26,7 @@ use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
 use crate::app::{Addresses, App, Port};
-use crate::config::{Config, Interface, Listener, Protocol};
+use crate::config::{self, Config, Interface, Listener, Protocol, Source};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::huge_pages;
@@ -37,6 +37,7 @@ use crate::memory;
 use crate::messages::Message;
 use crate::names::StreamName;
 use crate::requirements::{self, Facts};
+use crate::resolver::Resolver;
 
 /// A server whose shards run.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Server {
     threads: Vec<Thread>,
     /// Protocol and address of each listener, as bound.
     pub addresses: Vec<(Protocol, SocketAddr)>,
+    /// Streams whose source is pulled from the start.
+    always_on: Vec<StreamName>,
     signals: Signals,
     housekeeping: JoinHandle<()>,
     /// Shards are told to end.
@@ -86,6 +89,9 @@ impl Server {
         let mesh = Arc::new(Mesh::new(shards));
         let homes = Homes::new(shards);
         let by_address = Addresses::new(config.machine.connections_per_address_max);
+        let is_always_on = |stream: &config::Stream| matches!(&stream.source, Source::Pull(pull) if pull.always_on);
+        let always_on = config.streams.iter().filter(|(_, stream)| is_always_on(stream));
+        let always_on = always_on.map(|(name, _)| name.clone()).collect();
         let config = Arc::new(config);
         let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
         let setups = (0..shards).map(|number| Setup {
@@ -104,7 +110,7 @@ impl Server {
             },
         });
         let apps = counters.iter().map(|counters| counters.app.clone());
-        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address)
+        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address, &mesh)
             .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
         if let Some(notice) = requirements::goes_without(shards) {
             info!("{notice}");
@@ -134,6 +140,7 @@ impl Server {
             counters,
             threads,
             addresses,
+            always_on,
             signals,
             housekeeping,
             stopping,
@@ -156,6 +163,24 @@ impl Server {
             bail!("the clip could not be started: a shard is not up");
         }
         Ok(())
+    }
+
+    /// Sources that are pulled whether or not anybody watches.
+    fn start_pulls(&self) {
+        for name in &self.always_on {
+            let arbiter = arbiter_of(name, self.mesh.shards());
+            // Shards take them as fast as they come; there are more than an inbox has room for at most once.
+            while self
+                .mesh
+                .send_from_outside(arbiter, Message::StartPull { name: name.clone() })
+                .is_err()
+            {
+                if self.threads.iter().any(Thread::is_finished) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Waits until every shard can be spoken to.
@@ -182,6 +207,7 @@ impl Server {
     /// A shard failed; the others have been ended cleanly.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.wait_until_up()?;
+        self.start_pulls();
         let mut is_asked = false;
         for signal in self.signals.forever() {
             match signal {
@@ -267,14 +293,17 @@ fn start_shards(
     config: &Arc<Config>,
     homes: &Arc<Homes>,
     by_address: &Arc<Addresses>,
+    mesh: &Arc<Mesh<Message>>,
 ) -> io::Result<Vec<Thread>> {
     let mut reserved = Vec::new();
+    let resolver = Resolver::start(mesh.clone())?;
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
-        let pair = datagram_sockets(&config);
+        let (pair, resolver) = (datagram_sockets(&config), resolver.clone());
         reserved.push(shard::reserve(setup, move |core| {
             say_zero_copy(&config, core.id(), core.zero_copy());
             let mut app = App::new(config, counters, homes, by_address);
+            app.ask_names_of(resolver);
             if let Some(pair) = pair {
                 app.open_datagrams(core, pair);
             }

@@ -46,6 +46,7 @@ impl<K: Kernel> App<K> {
                 }
                 Session::Rtmp(session) => &session.role,
                 Session::Rtsp(session) => &session.role,
+                Session::Pull(_) => continue,
             };
             match role {
                 Role::Watching { .. } | Role::Paused { .. } | Role::Asking { since: Some(_), .. } => viewers += 1,

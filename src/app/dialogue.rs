@@ -126,6 +126,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut **session),
             Session::Rtsp(session) => Some(&mut **session),
+            Session::Pull(_) => None,
         }
     }
 
@@ -135,6 +136,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&session.role),
             Session::Rtsp(session) => Some(&session.role),
+            Session::Pull(_) => None,
         }
     }
 
@@ -143,6 +145,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut session.role),
             Session::Rtsp(session) => Some(&mut session.role),
+            Session::Pull(_) => None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod moves;
 mod outbox;
 mod placement;
 mod publishers;
+mod pulls;
 mod rtmp;
 mod rtsp;
 mod segmented;
@@ -42,6 +43,7 @@ use crate::directory::{Directory, Homes};
 use crate::limits;
 use crate::messages::Message;
 use crate::names::{Hosts, NameError, PushRule, StreamName};
+use crate::resolver::Resolver;
 
 pub use addresses::Addresses;
 use dialogue::Role;
@@ -78,6 +80,9 @@ pub struct App<K: Kernel = Uring> {
     outbox: Outbox<Message<K>>,
     addresses: Arc<Addresses>,
     datagrams: rtsp::datagrams::Datagrams,
+    pulls: pulls::Pulls,
+    /// Of the sources' host names.
+    resolver: Option<Resolver>,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
@@ -109,6 +114,8 @@ enum Timer {
     Load = 5,
     /// Those who wait for something that is fetched piece by piece are looked at.
     Waiters = 6,
+    /// Pulls are looked at.
+    Pulls = 7,
 }
 
 impl Timer {
@@ -143,6 +150,8 @@ enum Session {
     Http(Box<http::HttpPeer>),
     Rtmp(Box<rtmp::RtmpPeer>),
     Rtsp(Box<rtsp::RtspPeer>),
+    /// To a source, not from a peer.
+    Pull(Box<pulls::PullPeer>),
 }
 
 /// Sessions beside the shard's slab of connections.
@@ -195,11 +204,18 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             datagrams: rtsp::datagrams::Datagrams::default(),
+            pulls: pulls::Pulls::default(),
+            resolver: None,
             input_bytes: 0,
             windows_published_at: 0,
             names_logged_from: Cell::new(0),
             stopping: false,
         }
+    }
+
+    /// Where host names of sources are looked up; without it they have no addresses.
+    pub fn ask_names_of(&mut self, resolver: Resolver) {
+        self.resolver = Some(resolver);
     }
 
     /// The stream name of what a peer asked for, counted when it is not what was asked, and then logged once a second.
@@ -240,6 +256,7 @@ impl<K: Kernel> App<K> {
             info!(%error, "listeners could not be closed");
         }
         self.clip = None;
+        self.end_all_pulls(core);
         self.end_all_streams(core);
         self.end_waits(core);
         for id in core.connection_ids() {
@@ -255,6 +272,7 @@ impl<K: Kernel> App<K> {
             Session::Http(peer) => peer.is_watching() || peer.is_sending(),
             Session::Rtmp(peer) => peer.is_watching(),
             Session::Rtsp(peer) => peer.is_watching(),
+            Session::Pull(_) => false,
         });
         if !watching {
             core.finish(id);
@@ -299,6 +317,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
             Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
             Session::Rtsp(session) => app.rtsp_received(core, conn, peer.address, session, bytes),
+            Session::Pull(session) => app.pull_received(core, conn, session, bytes),
         });
     }
 
@@ -306,12 +325,14 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_half_closed(core, conn, session),
             // A publisher has ended its stream, and a player speaks as long as it plays.
-            Session::Rtmp(_) | Session::Rtsp(_) => core.peer_ended(conn),
+            Session::Rtmp(_) | Session::Rtsp(_) | Session::Pull(_) => core.peer_ended(conn),
         });
     }
 
-    fn datagram(&mut self, core: &mut Core<Message<K>, K>, _socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
-        self.rtsp_datagram(core, from, bytes);
+    fn datagram(&mut self, core: &mut Core<Message<K>, K>, socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
+        if !self.pull_datagram(core, socket, from, bytes) {
+            self.rtsp_datagram(core, from, bytes);
+        }
     }
 
     fn load_changed(&mut self, core: &mut Core<Message<K>, K>, load: Load) {
@@ -323,6 +344,15 @@ impl<K: Kernel> shard::App<K> for App<K> {
             ),
             Load::Eased => info!(shard, viewers, "no longer overloaded: viewers are taken in again"),
         }
+    }
+
+    fn connected(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, tag: u64) {
+        self.pull_connected(core, conn, tag);
+    }
+
+    fn connect_failed(&mut self, core: &mut Core<Message<K>, K>, tag: u64, errno: i32) {
+        self.pull_not_connected(core, tag, errno);
+        self.stop_if_empty(core);
     }
 
     fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
@@ -343,6 +373,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Session::Http(session) => app.http_reached_end(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
             Session::Rtsp(session) => app.rtsp_reached_end(core, conn, session),
+            Session::Pull(_) => {}
         });
     }
 
@@ -367,6 +398,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Session::Http(session) => app.http_deadline(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
             Session::Rtsp(session) => app.rtsp_deadline(core, conn, peer.address, session),
+            Session::Pull(session) => app.pull_deadline(core, conn, session),
         });
     }
 
@@ -383,6 +415,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             }
             kind if kind == Timer::Load as u8 => self.load_timer(core),
             kind if kind == Timer::Waiters as u8 => self.look_at_waiters(core),
+            kind if kind == Timer::Pulls as u8 => self.look_at_pulls(core),
             kind if kind == Timer::Stop as u8 => {
                 for id in core.connection_ids() {
                     core.abort(id);
@@ -441,6 +474,9 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Message::Unshelved { name } => self.unshelved(core, &name),
             Message::ShortenWindows => self.asked_to_shorten(core),
             Message::Hosts(hosts) => self.hosts = hosts,
+            Message::StartPull { name } => self.pull_from_start(core, &name),
+            Message::Pull { name, claim } => self.pull(core, name, claim),
+            Message::Resolved { tag, addresses } => self.pull_resolved(core, tag, addresses),
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),
         }

@@ -76,6 +76,7 @@ impl Peer {
             Session::Http(session) => &session.travel,
             Session::Rtmp(session) => &session.travel,
             Session::Rtsp(session) => &session.travel,
+            Session::Pull(session) => &session.travel,
         }
     }
 
@@ -84,6 +85,7 @@ impl Peer {
             Session::Http(session) => &mut session.travel,
             Session::Rtmp(session) => &mut session.travel,
             Session::Rtsp(session) => &mut session.travel,
+            Session::Pull(session) => &mut session.travel,
         }
     }
 
@@ -93,6 +95,7 @@ impl Peer {
             Session::Http(session) => session.is_watching(),
             Session::Rtmp(session) => session.is_watching(),
             Session::Rtsp(session) => session.is_movable(),
+            Session::Pull(_) => false,
         };
         is_watching && self.travel().leaving.is_none() && self.travel().rests_until <= now
     }
@@ -192,6 +195,8 @@ impl<K: Kernel> App<K> {
             Session::Http(peer) => (&peer.travel, peer.progress(), std::mem::take(&mut peer.pending)),
             Session::Rtmp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
             Session::Rtsp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
+            // It stays where its stream is.
+            Session::Pull(_) => return,
         };
         let Some(leaving) = travel.leaving.clone() else {
             return self.addresses.leave(address.ip());
@@ -204,6 +209,7 @@ impl<K: Kernel> App<K> {
                 Session::Http(peer) => peer.session.export(&mut exported),
                 Session::Rtmp(peer) => peer.session.export(&mut exported),
                 Session::Rtsp(peer) => peer.export(&mut exported),
+                Session::Pull(_) => {}
             }
         });
         if done.is_none() {
@@ -304,6 +310,7 @@ impl<K: Kernel> App<K> {
             Session::Http(session) => app.http_goes_on(core, conn, address, session, pending),
             Session::Rtmp(session) => app.rtmp_goes_on(core, conn, address, session, pending),
             Session::Rtsp(session) => app.rtsp_goes_on(core, conn, address, session, pending),
+            Session::Pull(_) => {}
         });
     }
 

@@ -378,7 +378,7 @@ impl<K: Kernel> App<K> {
         }
     }
 
-    fn publisher_left(
+    pub(super) fn publisher_left(
         &mut self,
         core: &mut Core<Message<K>, K>,
         address: SocketAddr,
