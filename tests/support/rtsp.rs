@@ -68,6 +68,32 @@ pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
     Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
 }
 
+/// A camera: GStreamer's RTSP server with a clip at `/live`, from its first frame.
+pub struct Camera {
+    pub process: Process,
+    pub port: u16,
+}
+
+impl Camera {
+    /// `options` as tests/support/camera.py has them.
+    pub fn start(clip: &Path, options: &[&str]) -> Camera {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/camera.py");
+        // Debian's own, which has the bindings.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(script).arg(clip).args(options);
+        let process = Process::start("camera.py", &mut command);
+        let port = process.wait("line `ready PORT`", PATIENCE, |_, line| {
+            line.strip_prefix("ready ")?.trim().parse().ok()
+        });
+        Camera { process, port }
+    }
+
+    /// `login`: user and password as an address has them, with an at sign behind; or nothing.
+    pub fn url(&self, login: &str) -> String {
+        format!("rtsp://{login}127.0.0.1:{}/live", self.port)
+    }
+}
+
 /// One connection, with what it has heard.
 pub struct Peer {
     stream: TcpStream,
