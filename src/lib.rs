@@ -26,5 +26,6 @@ pub mod requirements;
 pub mod serve;
 pub mod shelf;
 pub mod stream;
+pub mod tls;
 #[cfg(test)]
 mod trap;

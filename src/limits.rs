@@ -186,3 +186,12 @@ const _: () = assert!(2 * CHUNK_LEAD_BYTES_MAX as usize <= penstock_shard::limit
 pub const WAITERS_LOOKED_AT_MICROS: u64 = 250_000;
 /// Times that a segment which left its feed between question and answer is asked for again.
 pub const FETCH_TRIES_MAX: u8 = 3;
+
+/// A file with a certificate and its chain, or with a key: a few KiB each.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Pairs of one listener: each handshake looks through their names, a few µs each.
+pub const CERTIFICATES_MAX: usize = 64;
+/// How often files of certificates are looked at: a look is some system calls, and a renewal may wait so long.
+pub const CERTIFICATES_LOOKED_AT_MILLIS: u64 = 2_000;
+/// Between two lines of the log that say why a peer's connection could not be sealed: a scanner tries many.
+pub const REFUSALS_LOGGED_MICROS: u64 = 1_000_000;
