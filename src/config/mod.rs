@@ -33,6 +33,7 @@ pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
 use crate::shelf::{Naming, Newest};
+use crate::tls;
 use read::{connector_section, read_controller, read_listener, read_machine, read_top, read_udp_port};
 use reader::{Opened, Reader};
 use table::{Kind, Section, Setting};
@@ -42,6 +43,8 @@ use table::{Kind, Section, Setting};
 pub struct Config {
     pub controller: Controller,
     pub listeners: Vec<Listener>,
+    /// Certificates and keys of listeners that have some.
+    pub certificates: Vec<Vec<tls::Pair>>,
     /// First UDP port of RTSP: each shard takes two from here up.
     pub udp_port: u16,
     pub containers: Containers,
@@ -73,6 +76,8 @@ pub struct Listener {
     pub protocol: Protocol,
     pub port: u16,
     pub interface: Interface,
+    /// It speaks TLS: the place of its pairs in [`Config::certificates`].
+    pub certificates: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +130,8 @@ pub struct Stream {
     pub resume: Resume,
     pub input_timeout_seconds: u32,
     pub second_publisher: SecondPublisher,
+    /// Of a source by TLS.
+    pub tls_trust: tls::Trust,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,9 +236,14 @@ impl Config {
         }
     }
 
-    /// The file that says what an absent key means, with one listener of each kind and no stream.
+    /// The file that says what an absent key means, with one listener of each kind that needs no files, and no stream.
     pub fn default_json() -> String {
-        let connectors = table::SUPPORTED_CONNECTORS.iter().map(|name| {
+        let needs_files = |name: &&&str| {
+            let settings = connector_section(name).settings;
+            settings.iter().any(|setting| matches!(setting.kind, Kind::Paths))
+        };
+        let names = table::SUPPORTED_CONNECTORS.iter().filter(|name| !needs_files(name));
+        let connectors = names.map(|name| {
             let settings: String = connector_section(name)
                 .settings
                 .iter()
@@ -280,6 +292,7 @@ impl Default for Config {
                 listener(Protocol::Rtmp, &table::RTMP),
                 listener(Protocol::Rtsp, &table::RTSP),
             ],
+            certificates: Vec::new(),
             udp_port: read_udp_port(&Opened::of_defaults(&table::RTSP)),
             containers: Containers {
                 flv: true,
@@ -335,6 +348,8 @@ fn line(setting: &Setting) -> String {
         Kind::Integer { default, .. } => format!("\"{key}\": {default}"),
         Kind::IntegerOrFound { .. } => format!("\"{key}\": 0"),
         Kind::Switch { default } => format!("\"{key}\": {default}"),
+        Kind::Trust => format!("\"{key}\": \"system\""),
+        Kind::Paths => format!("\"{key}\": []"),
         Kind::Address { default } | Kind::Choice { default, .. } => format!("\"{key}\": \"{default}\""),
     }
 }
@@ -355,6 +370,8 @@ fn bounds(setting: &Setting) -> String {
         } => format!("{default} {unit} ({min} to {max})"),
         Kind::IntegerOrFound { min, max, unit } => format!("0 {unit} (or {min} to {max})"),
         Kind::Switch { default } => default.to_string(),
+        Kind::Trust => "system (or sha256: and a certificate's fingerprint, or anyone)".to_owned(),
+        Kind::Paths => "required (a path, or a list of paths)".to_owned(),
         Kind::Address { default } => format!("{default:?}"),
         Kind::Choice { default, choices } => format!("{default} (of {})", choices.join(", ")),
     }

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use super::limits;
+use crate::limits::CERTIFICATES_MAX;
 use crate::names::{NameError, RuleError};
+use crate::tls::{FileError, NotTrust};
 
 /// Where in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,16 @@ pub enum Fault {
         port: u16,
         first_line: usize,
     },
+    Unpaired {
+        certificates: usize,
+        keys: usize,
+    },
+    TooManyCertificates,
+    NotTrust(NotTrust),
+    Certificate {
+        file: String,
+        error: FileError,
+    },
     TooManyStreams {
         streams_max: usize,
     },
@@ -130,6 +142,12 @@ pub enum Notice {
     /// A host name of the push rule has no address.
     Unresolved {
         name: String,
+    },
+    TrustsAnyone,
+    /// Clients will refuse it.
+    CertificateTimes {
+        file: String,
+        why: String,
     },
     ApiNotServed,
     NothingListens,
@@ -250,6 +268,15 @@ impl fmt::Display for Fault {
                     "port {port} is taken by the listener in line {first_line} already; give one of them another"
                 )
             }
+            Fault::Unpaired { certificates, keys } => {
+                write!(
+                    f,
+                    "{certificates} certificates and {keys} keys: each certificate needs its key, in the same order"
+                )
+            }
+            Fault::TooManyCertificates => write!(f, "has more than {CERTIFICATES_MAX} certificates"),
+            Fault::NotTrust(error) => error.fmt(f),
+            Fault::Certificate { file, error } => write!(f, "{file:?} {error}"),
             Fault::TooManyStreams { streams_max } => write!(f, "has more than {streams_max} streams"),
             Fault::TooManyListeners { listeners_max } => write!(f, "has more than {listeners_max} listeners"),
             Fault::More { kept } => write!(f, "has more problems than the {kept} shown"),
@@ -285,6 +312,10 @@ impl fmt::Display for Notice {
                     "host name {name:?} has no address: nobody may push by it until a later look-up finds one"
                 )
             }
+            Notice::TrustsAnyone => {
+                f.write_str("any certificate is taken for the source's: who sits between can read and change the stream; sha256: and its fingerprint is safe")
+            }
+            Notice::CertificateTimes { file, why } => write!(f, "{file:?}: {why}"),
             Notice::ApiNotServed => write!(f, "is not supported yet: the control API is not served"),
             Notice::NothingListens => write!(f, "no HTTP, RTMP or RTSP connector: nothing can be watched or pushed"),
             Notice::NoHttp { connector } => write!(f, "connector {connector} has no effect without an HTTP connector"),

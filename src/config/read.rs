@@ -14,9 +14,11 @@ use super::{
     Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Resume,
     SecondPublisher, Source, Stream, limits, quoted,
 };
+use crate::limits::CERTIFICATES_MAX;
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
 use crate::shelf::{Naming, Newest};
+use crate::tls::{self, Certificates, Pair, Which};
 
 pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, look_up: Option<LookUp>) -> Config {
     let mut config = Config {
@@ -56,7 +58,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, l
             reader.warn(value.range(), "config.controller", Notice::ApiNotServed);
         }
         if let Some(value) = section.inner("protocols") {
-            read_protocols(reader, value, &mut config);
+            read_protocols(reader, value, &mut config, look_up);
         }
         if let Some(object) = section
             .inner("penstock")
@@ -75,7 +77,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, l
     config
 }
 
-fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config) {
+fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config, look_up: Option<LookUp>) {
     let path = "config.protocols";
     let list = match value {
         Value::Array(list) => list,
@@ -103,7 +105,7 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
         let protocol = match connector {
             "HTTP" => Protocol::Http,
             "RTMP" => Protocol::Rtmp,
-            "RTSP" => Protocol::Rtsp,
+            "RTSP" | "RTSPS" => Protocol::Rtsp,
             container => {
                 match container {
                     "HLS" => config.fetched.ts_list_max = bounded(opened.integer("listlimit")),
@@ -114,10 +116,14 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
                 continue;
             }
         };
-        if protocol == Protocol::Rtsp {
+        if connector == "RTSP" {
             config.udp_port = read_udp_port(&opened);
         }
-        let listener = read_listener(protocol, &opened);
+        let mut listener = read_listener(protocol, &opened);
+        if connector == "RTSPS" {
+            listener.certificates = Some(config.certificates.len());
+            config.certificates.push(read_certificates(reader, &opened, look_up));
+        }
         let line = reader.line(opened.range.start);
         let clash = config
             .listeners
@@ -232,6 +238,7 @@ pub(super) fn connector_section(connector: &str) -> &'static Section {
         "HTTP" => &table::HTTP,
         "RTMP" => &table::RTMP,
         "RTSP" => &table::RTSP,
+        "RTSPS" => &table::RTSPS,
         "HLS" => &table::HLS,
         "CMAF" => &table::CMAF,
         _ => &table::CONTAINER,
@@ -346,7 +353,11 @@ fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<S
             return None;
         }
     };
-    Some(Stream::of(source, opened))
+    let stream = Stream::of(source, opened);
+    if stream.tls_trust == tls::Trust::Anyone {
+        reader.warn(opened.range, &join(&opened.path, "tls_trust"), Notice::TrustsAnyone);
+    }
+    Some(stream)
 }
 
 impl Stream {
@@ -372,6 +383,7 @@ impl Stream {
                 "replace" => SecondPublisher::Replace,
                 _ => SecondPublisher::Refuse,
             },
+            tls_trust: opened.trust("tls_trust"),
         }
     }
 }
@@ -436,6 +448,59 @@ pub(super) fn read_listener(protocol: Protocol, opened: &Opened<'_, '_>) -> List
         protocol,
         port: bounded(opened.integer("port")),
         interface: read_interface(opened),
+        certificates: None,
+    }
+}
+
+/// The pairs of a listener. Their files are looked at where anything outside the configuration is.
+fn read_certificates(reader: &mut Reader<'_>, opened: &Opened<'_, '_>, look_up: Option<LookUp>) -> Vec<Pair> {
+    let (certificates, keys) = (opened.paths("cert"), opened.paths("key"));
+    let mut is_missing = false;
+    for (key, paths) in [("cert", certificates), ("key", keys)] {
+        if paths.is_empty() && !opened.is_mistyped(key) {
+            reader.problem(opened.range, &join(&opened.path, key), Fault::Missing);
+            is_missing = true;
+        }
+    }
+    let pair = |((_, certificate), (_, key)): (&(Range, String), &(Range, String))| Pair {
+        certificate: certificate.into(),
+        key: key.into(),
+    };
+    let pairs: Vec<Pair> = certificates.iter().zip(keys).map(pair).collect();
+    if is_missing || pairs.is_empty() {
+        return pairs;
+    }
+    let path = join(&opened.path, "cert");
+    if certificates.len() != keys.len() {
+        let (certificates, keys) = (certificates.len(), keys.len());
+        reader.problem(opened.range, &path, Fault::Unpaired { certificates, keys });
+    } else if pairs.len() > CERTIFICATES_MAX {
+        reader.problem(opened.range, &path, Fault::TooManyCertificates);
+    } else if look_up.is_some() {
+        look_at_files(reader, opened, &pairs);
+    }
+    pairs
+}
+
+fn look_at_files(reader: &mut Reader<'_>, opened: &Opened<'_, '_>, pairs: &[Pair]) {
+    let place_of = |key: &str, place: usize| {
+        let (range, file) = &opened.paths(key)[place];
+        (*range, format!("{}[{place}]", join(&opened.path, key)), quoted(file))
+    };
+    match Certificates::load(pairs) {
+        Err((place, which, error)) => {
+            let key = if which == Which::Key { "key" } else { "cert" };
+            let (range, path, file) = place_of(key, place);
+            reader.problem(range, &path, Fault::Certificate { file, error });
+        }
+        Ok(loaded) => {
+            for (place, validity) in loaded.validities().enumerate() {
+                if let Some(why) = tls::outside(validity, tls::now()) {
+                    let (range, path, file) = place_of("cert", place);
+                    reader.warn(range, &path, Notice::CertificateTimes { file, why });
+                }
+            }
+        }
     }
 }
 

@@ -23,6 +23,10 @@ pub enum Kind {
     IntegerOrFound { min: u64, max: u64, unit: &'static str },
     /// `true`, `false`, 1 or 0.
     Switch { default: bool },
+    /// Whom to trust: see [`crate::tls::Trust`], whose default is this one's.
+    Trust,
+    /// Files: a path, or a list of them. There is no default.
+    Paths,
     /// An IP address to listen on; empty: every address of both families.
     Address { default: &'static str },
     Choice {
@@ -216,8 +220,39 @@ pub const RTSP: Section = Section {
     inner: &["connector"],
     unsupported: &[
         unsupported("maxsend", "packets are as long as their way carries"),
-        unsupported("cert", "RTSPS is not supported: the port speaks plain RTSP"),
-        unsupported("key", "RTSPS is not supported: the port speaks plain RTSP"),
+        unsupported(
+            "cert",
+            "the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ),
+        unsupported(
+            "key",
+            "the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ),
+        unsupported("username", "the process keeps the user it was started as"),
+        unsupported("debug", NO_EFFECT),
+        unsupported("default_track_sorting", NO_EFFECT),
+    ],
+    written_by_mistserver: &["online"],
+};
+
+const CERT: Setting = Setting {
+    key: "cert",
+    kind: Kind::Paths,
+    doc: "PEM files, each with a certificate and the chain behind it; the name that a client asks for chooses one",
+};
+const KEY: Setting = Setting {
+    key: "key",
+    kind: Kind::Paths,
+    doc: "PEM files with their private keys, in the same order; read again when they change, and on SIGHUP",
+};
+
+/// RTSP over TLS.
+pub const RTSPS: Section = Section {
+    place: "config.protocols[RTSPS]",
+    settings: &[port(322), interface(""), CERT, KEY],
+    inner: &["connector"],
+    unsupported: &[
+        unsupported("maxsend", "packets are as long as their way carries"),
         unsupported("username", "the process keeps the user it was started as"),
         unsupported("debug", NO_EFFECT),
         unsupported("default_track_sorting", NO_EFFECT),
@@ -308,7 +343,9 @@ pub const CMAF: Section = Section {
     written_by_mistserver: &["online"],
 };
 
-pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "RTSP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
+pub const SUPPORTED_CONNECTORS: &[&str] = &[
+    "HTTP", "RTMP", "RTSP", "RTSPS", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS",
+];
 
 /// Names that MistServer gave before it served them together, as what they are read.
 pub const OLD_CONNECTORS: &[(&str, &str)] = &[("HSS", "CMAF"), ("DASH", "CMAF")];
@@ -391,6 +428,11 @@ pub const STREAM: Section = Section {
                 choices: &["refuse", "replace"],
             },
             doc: "what happens to one who pushes to a stream that is being pushed",
+        },
+        Setting {
+            key: "tls_trust",
+            kind: Kind::Trust,
+            doc: "whose certificate a source by TLS must have: of an authority that the system trusts; this one, whoever issued it; any, for all to read who sit between",
         },
     ],
     inner: &["source"],
@@ -573,4 +615,14 @@ pub const PENSTOCK: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &RTSP, &HLS, &CMAF, &PENSTOCK, &STREAM];
+pub const SECTIONS: &[&Section] = &[
+    &CONTROLLER,
+    &HTTP,
+    &RTMP,
+    &RTSP,
+    &RTSPS,
+    &HLS,
+    &CMAF,
+    &PENSTOCK,
+    &STREAM,
+];

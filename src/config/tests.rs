@@ -37,12 +37,14 @@ fn the_example_starts_as_it_stands() {
             Listener {
                 protocol: Protocol::Http,
                 port: 8080,
-                interface: Interface::Address(every)
+                interface: Interface::Address(every),
+                certificates: None,
             },
             Listener {
                 protocol: Protocol::Rtmp,
                 port: 1935,
-                interface: Interface::Every
+                interface: Interface::Every,
+                certificates: None,
             },
         ]
     );
@@ -166,6 +168,7 @@ fn every_value_arrives() {
         resume: Resume::Keep,
         input_timeout_seconds: 7,
         second_publisher: SecondPublisher::Replace,
+        tls_trust: tls::Trust::System,
     };
     assert_eq!(*stream, expected);
 }
@@ -624,5 +627,90 @@ fn mutated_files_never_panic() {
                 assert!(problem.place.line <= text.lines().count().max(1) + 1);
             }
         }
+    }
+}
+
+#[test]
+fn certificates_are_paired_in_their_order_and_what_is_missing_is_said() {
+    let rtsps = |rest: &str| with(&format!(",{{\"connector\":\"RTSPS\"{rest}}}"), "");
+    let (config, warnings) = Config::parse(
+        &rtsps(r#","port":"0","cert":["a.crt","b.crt"],"key":["a.key","b.key"]},{"connector":"RTSPS","port":323,"cert":"c.crt","key":"c.key""#),
+        "f",
+    )
+    .unwrap();
+    assert_eq!(warnings, []);
+    let pair = |name: &str| tls::Pair {
+        certificate: format!("{name}.crt").into(),
+        key: format!("{name}.key").into(),
+    };
+    assert_eq!(config.certificates, [vec![pair("a"), pair("b")], vec![pair("c")]]);
+    let of: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|l| (l.protocol, l.port, l.certificates))
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (Protocol::Http, 8080, None),
+            (Protocol::Rtsp, 0, Some(0)),
+            (Protocol::Rtsp, 323, Some(1))
+        ]
+    );
+    for (rest, expected) in [
+        (
+            "",
+            &[
+                "f:1:46: config.protocols[1].cert: is missing",
+                "f:1:46: config.protocols[1].key: is missing",
+            ][..],
+        ),
+        (
+            r#","cert":"","key":"k""#,
+            &["f:1:46: config.protocols[1].cert: is missing"],
+        ),
+        (
+            r#","cert":["a","b"],"key":"k""#,
+            &[
+                "f:1:46: config.protocols[1].cert: 2 certificates and 1 keys: each certificate needs its key, in the same order",
+            ],
+        ),
+        (
+            r#","cert":["a",7],"key":"k""#,
+            &["f:1:74: config.protocols[1].cert: must be a path, or a list of paths, not a number"],
+        ),
+        (
+            r#","certs":"a","key":"k""#,
+            &["f:1:67: config.protocols[1].certs: unknown key, did you mean \"cert\"?"],
+        ),
+    ] {
+        check(&rtsps(rest), expected);
+    }
+    // RTSP's own port stays plain, and says so.
+    check(
+        &with(r#",{"connector":"RTSP","cert":"a","key":""}"#, ""),
+        &[
+            "f:1:66: config.protocols[1].cert: is not supported yet: the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ],
+    );
+}
+
+#[test]
+fn whom_a_source_trusts_is_said_and_trusting_anyone_is_warned_of() {
+    let of = |trust: &str| with("", &format!(r#""a":{{"source":"push://@x","tls_trust":{trust}}}"#));
+    let trust = |text: &str| {
+        let (config, warnings) = Config::parse(&of(text), "f").unwrap();
+        let stream = config.streams.values().next().unwrap().tls_trust;
+        (
+            stream,
+            warnings.into_iter().map(|warning| warning.notice).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(trust("null"), (tls::Trust::System, vec![]));
+    assert_eq!(trust("\"anyone\""), (tls::Trust::Anyone, vec![Notice::TrustsAnyone]));
+    let named = format!("\"sha256:{}\"", "0f".repeat(32));
+    assert!(matches!(trust(&named), (tls::Trust::Only(_), warnings) if warnings.is_empty()));
+    for text in ["\"none\"", "7"] {
+        assert_eq!(Config::parse(&of(text), "f").unwrap_err().len(), 1, "{text}");
     }
 }
