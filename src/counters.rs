@@ -71,6 +71,12 @@ counters! {
         connections_idle: Total "connections", "Connections ended because the peer asked for nothing, or sent nothing, in its time.";
         connections_closed_pending: Total "connections", "Connections closed because the peer sent too much while it waited for an answer.";
         connections_closed_input: Total "connections", "Connections closed because unfinished input of all peers took more memory than a shard gives it.";
+        tls_ended_plain: Total "connections", "Connections to a TLS port ended because the peer spoke without TLS.";
+        tls_ended_garbled: Total "connections", "TLS connections ended because what the peer sent was no TLS, or damaged.";
+        tls_ended_nothing_in_common: Total "connections", "TLS connections ended because the peer has no version or algorithm in common with us.";
+        tls_ended_untrusted: Total "connections", "TLS connections ended because we do not trust the certificate of a server that we called.";
+        tls_ended_refused: Total "connections", "TLS connections ended because the peer said so in its handshake: most likely it does not trust our certificate.";
+        tls_ended_other: Total "connections", "TLS connections ended for any other reason.";
         connections_refused_address: Total "connections", "Connections refused because their address has connections_per_address_max of them.";
     }
 }
@@ -182,6 +188,7 @@ mod tests {
             "connections_open",
             "zero_copy_bytes_outstanding",
             "overloaded",
+            "sealed_bytes_kept",
             "datagram_sockets_open",
             "datagram_viewers",
             "publishers",

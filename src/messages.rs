@@ -19,6 +19,7 @@ use crate::config::{Protocol, SecondPublisher};
 use crate::names::{Hosts, StreamName};
 use crate::registry::Packaging;
 use crate::shelf::{Edition, Item, Shelving};
+use crate::tls::Servers;
 
 /// Names one grant of a name to a publisher, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +122,8 @@ pub enum Message<K: Kernel = Uring> {
     PlayClip { name: StreamName },
     /// From the control plane, to every shard: the host names of push rules have other addresses now.
     Hosts(Arc<Hosts>),
+    /// From the control plane, to every shard: what listeners show from now on.
+    Certificates(Servers),
     /// From the control plane: end everybody cleanly, then the shard.
     Shutdown,
 }

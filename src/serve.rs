@@ -21,7 +21,7 @@ use penstock_shard::pool::{Pages, Pool};
 use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::datagrams;
 use penstock_shard::sys::socket::{self, First};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
@@ -37,6 +37,7 @@ use crate::memory;
 use crate::messages::Message;
 use crate::names::StreamName;
 use crate::requirements::{self, Facts};
+use crate::tls::{self, Servers};
 
 /// A server whose shards run.
 #[derive(Debug)]
@@ -46,8 +47,10 @@ pub struct Server {
     counters: Vec<ShardSet>,
     threads: Vec<Thread>,
     /// Protocol and address of each listener, as bound.
-    pub addresses: Vec<(Protocol, SocketAddr)>,
+    pub addresses: Vec<(Listener, SocketAddr)>,
     signals: Signals,
+    /// Has files of certificates read again.
+    reading: tls::Asking,
     housekeeping: JoinHandle<()>,
     /// Shards are told to end.
     stopping: Arc<AtomicBool>,
@@ -57,7 +60,7 @@ pub struct Server {
 
 /// One listening address with a socket per shard.
 struct Listening {
-    port: Port,
+    tag: u32,
     sockets: Vec<OwnedFd>,
 }
 
@@ -76,7 +79,8 @@ impl Server {
         let connections_max = connections_per_shard(&config, shards)?;
         let locked_bytes = requirements::locked_memory(shards)?;
         // Before any thread, so that every one of them leaves these signals to this one.
-        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("cannot handle signals")?;
+        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]).context("cannot handle signals")?;
+        let servers = tls::read(&config.certificates, PLAIN_ANSWER).map_err(|why| anyhow::anyhow!(why))?;
         let (mut listening, addresses) = listen_all(&config, shards)?;
         let budget = memory::budget(config.machine.memory)?;
         let pool = Pool::create(budget.bytes).context("cannot map the memory budget")?;
@@ -104,7 +108,7 @@ impl Server {
             },
         });
         let apps = counters.iter().map(|counters| counters.app.clone());
-        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address)
+        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address, &servers)
             .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
         if let Some(notice) = requirements::goes_without(shards) {
             info!("{notice}");
@@ -118,6 +122,10 @@ impl Server {
         let housekeeping = keep_house(pool.clone(), watch, stopped.clone()).context("cannot start a thread")?;
         let interval = Duration::from_secs(config.machine.lookup_interval_seconds.into());
         lookups::start(config.hosts.clone(), interval, mesh.clone(), stopped.clone())
+            .context("cannot start a thread")?;
+        let shards_told = mesh.clone();
+        let tell = move |servers: &Servers| tell_all(&shards_told, servers);
+        let reading = tls::watch(config.certificates.clone(), PLAIN_ANSWER, stopped.clone(), tell)
             .context("cannot start a thread")?;
         if let Some(usable) = budget.exceeds {
             warn!(
@@ -135,6 +143,7 @@ impl Server {
             threads,
             addresses,
             signals,
+            reading,
             housekeeping,
             stopping,
             stopped,
@@ -186,6 +195,7 @@ impl Server {
         for signal in self.signals.forever() {
             match signal {
                 SIGUSR1 => log::say(&report(&self.counters, &self.pool)),
+                SIGHUP => self.reading.ask(),
                 _ => {
                     is_asked = true;
                     break;
@@ -267,14 +277,17 @@ fn start_shards(
     config: &Arc<Config>,
     homes: &Arc<Homes>,
     by_address: &Arc<Addresses>,
+    servers: &Servers,
 ) -> io::Result<Vec<Thread>> {
     let mut reserved = Vec::new();
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
+        let servers = servers.clone();
         let pair = datagram_sockets(&config);
         reserved.push(shard::reserve(setup, move |core| {
             say_zero_copy(&config, core.id(), core.zero_copy());
             let mut app = App::new(config, counters, homes, by_address);
+            app.show_certificates(servers);
             if let Some(pair) = pair {
                 app.open_datagrams(core, pair);
             }
@@ -286,7 +299,8 @@ fn start_shards(
 
 /// RTP's and RTCP's socket of a shard, if there is RTSP. Without them it goes on by TCP.
 fn datagram_sockets(config: &Config) -> Option<[OwnedFd; 2]> {
-    let of_rtsp = |listener: &&Listener| listener.protocol == Protocol::Rtsp;
+    // Media by UDP would go past the seal of a connection that has one.
+    let of_rtsp = |listener: &&Listener| listener.protocol == Protocol::Rtsp && listener.certificates.is_none();
     let interface = config.listeners.iter().find(of_rtsp)?.interface;
     let until = config.udp_port.saturating_add(limits::UDP_PORTS_TRIED);
     let open = |ip| datagrams::open_pair(ip, config.udp_port, until);
@@ -325,7 +339,7 @@ fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> 
     Ok((2 * total / shards as u64).clamp(1, total) as u32)
 }
 
-type Bound = (Vec<Listening>, Vec<(Protocol, SocketAddr)>);
+type Bound = (Vec<Listening>, Vec<(Listener, SocketAddr)>);
 
 fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
     let mut listening = Vec::new();
@@ -333,7 +347,7 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
     let stall_max = Duration::from_millis(config.machine.stall_max_millis.into());
     for listener in &config.listeners {
         let first = listen_first(listener.interface, listener.port, stall_max);
-        let first = first.map_err(|error| refused(listener.protocol, listener.interface, listener.port, &error))?;
+        let first = first.map_err(|error| refused(listener, &error))?;
         let address = socket::local_address(first.as_fd()).context("cannot ask for a listener's address")?;
         let mut sockets = vec![first];
         for _ in 1..shards {
@@ -347,8 +361,9 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
             Protocol::Rtmp => Port::Rtmp,
             Protocol::Rtsp => Port::Rtsp,
         };
-        listening.push(Listening { port, sockets });
-        addresses.push((listener.protocol, address));
+        let tag = port.tag(listener.certificates);
+        listening.push(Listening { tag, sockets });
+        addresses.push((*listener, address));
     }
     if listening.is_empty() {
         bail!("nothing to listen on: add HTTP, RTMP or RTSP to config.protocols");
@@ -396,9 +411,10 @@ impl fmt::Display for PortTaken {
 
 impl std::error::Error for PortTaken {}
 
-fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Error) -> anyhow::Error {
-    let name = title(protocol);
-    let place = match interface {
+fn refused(listener: &Listener, error: &io::Error) -> anyhow::Error {
+    let name = title(listener);
+    let port = listener.port;
+    let place = match listener.interface {
         Interface::Every => format!("port {port}"),
         Interface::Address(address) => SocketAddr::new(address, port).to_string(),
     };
@@ -418,17 +434,27 @@ fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Erro
 fn take_listeners(listening: &mut [Listening]) -> Vec<(OwnedFd, u32)> {
     listening
         .iter_mut()
-        .filter_map(|one| Some((one.sockets.pop()?, one.port as u32)))
+        .filter_map(|one| Some((one.sockets.pop()?, one.tag)))
         .collect()
 }
 
-/// What the operator calls a protocol.
-pub fn title(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Rtmp => "rtmp",
-        Protocol::Rtsp => "rtsp",
+/// What the operator calls a listener.
+pub fn title(listener: &Listener) -> &'static str {
+    match (listener.protocol, listener.certificates) {
+        (Protocol::Http, _) => "http",
+        (Protocol::Rtmp, _) => "rtmp",
+        (Protocol::Rtsp, None) => "rtsp",
+        (Protocol::Rtsp, Some(_)) => "rtsps",
     }
+}
+
+/// What a player or publisher hears that takes the port of RTSPS for RTSP's.
+const PLAIN_ANSWER: &[u8] = b"RTSP/1.0 400 This Port Speaks RTSPS\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Whether all shards have what their listeners show from now on.
+fn tell_all(mesh: &Mesh<Message>, servers: &Servers) -> bool {
+    let tell = |number| mesh.send_from_outside(ShardId(number as u16), Message::Certificates(servers.clone()));
+    (0..mesh.shards()).all(|number| tell(number).is_ok())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod placement;
 mod publishers;
 mod rtmp;
 mod rtsp;
+mod sealed;
 mod segmented;
 mod shelves;
 mod shortage;
@@ -33,6 +34,7 @@ use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::datagrams::DatagramId;
 use penstock_shard::fanout::Load;
 use penstock_shard::kernel::{Kernel, Uring};
+use penstock_shard::seal::Broken;
 use penstock_shard::shard;
 use tracing::{info, warn};
 
@@ -42,6 +44,7 @@ use crate::directory::{Directory, Homes};
 use crate::limits;
 use crate::messages::Message;
 use crate::names::{Hosts, NameError, PushRule, StreamName};
+use crate::tls::Servers;
 
 pub use addresses::Addresses;
 use dialogue::Role;
@@ -82,6 +85,10 @@ pub struct App<K: Kernel = Uring> {
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
     windows_published_at: u64,
+    /// What listeners that speak TLS show.
+    tls: Servers,
+    /// When a connection that could not be sealed is logged again (µs).
+    refusals_logged_from: u64,
     /// When a name that was sanitised is logged again (µs).
     names_logged_from: Cell<u64>,
     stopping: bool,
@@ -197,6 +204,8 @@ impl<K: Kernel> App<K> {
             datagrams: rtsp::datagrams::Datagrams::default(),
             input_bytes: 0,
             windows_published_at: 0,
+            tls: Servers::default(),
+            refusals_logged_from: 0,
             names_logged_from: Cell::new(0),
             stopping: false,
         }
@@ -278,9 +287,10 @@ impl<K: Kernel> shard::App<K> for App<K> {
             self.counters.connections_refused_address.add(1);
             return core.abort(conn);
         }
-        let session = guarded(|| match tag {
-            tag if tag == Port::Rtmp as u32 => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
-            tag if tag == Port::Rtsp as u32 => Session::Rtsp(Box::new(rtsp::RtspPeer::new(core, conn))),
+        let port = self.seal_accepted(core, conn, tag);
+        let session = guarded(|| match port {
+            port if port == Port::Rtmp as u32 => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
+            port if port == Port::Rtsp as u32 => Session::Rtsp(Box::new(rtsp::RtspPeer::new(core, conn))),
             _ => Session::Http(Box::new(http::HttpPeer::new(core, conn))),
         });
         let Some(session) = session else {
@@ -323,6 +333,10 @@ impl<K: Kernel> shard::App<K> for App<K> {
             ),
             Load::Eased => info!(shard, viewers, "no longer overloaded: viewers are taken in again"),
         }
+    }
+
+    fn broken(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: Broken) {
+        self.seal_broken(core, conn, &why);
     }
 
     fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
@@ -441,6 +455,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Message::Unshelved { name } => self.unshelved(core, &name),
             Message::ShortenWindows => self.asked_to_shorten(core),
             Message::Hosts(hosts) => self.hosts = hosts,
+            Message::Certificates(servers) => self.tls = servers,
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),
         }
@@ -459,5 +474,6 @@ fn reason(why: End) -> String {
         End::Evicted => "held back more than the feed's cap".into(),
         End::Stalled => "took nothing for stall_max".into(),
         End::OwnOverflow => "did not read our answers".into(),
+        End::Unopened => "the TLS handshake was not done in its time".into(),
     }
 }

@@ -32,6 +32,7 @@ pub mod segmented;
 pub mod server;
 pub mod strict;
 pub mod tags;
+pub mod tls;
 pub mod viewers;
 pub mod wire;
 

@@ -68,9 +68,14 @@ pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
     Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
 }
 
+/// What a peer speaks over: a socket, or TLS on one.
+pub trait Way: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Way for T {}
+
 /// One connection, with what it has heard.
 pub struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Way>,
     bytes: Vec<u8>,
     sequence: u32,
     base: String,
@@ -115,11 +120,16 @@ impl Peer {
         let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_nodelay(true).expect("a TCP socket");
+        Peer::over(Box::new(stream), &format!("rtsp://{to}/{path}"))
+    }
+
+    /// Over a connection that is there, for the stream at `base`.
+    pub fn over(stream: Box<dyn Way>, base: &str) -> Peer {
         Peer {
             stream,
             bytes: Vec::new(),
             sequence: 0,
-            base: format!("rtsp://{to}/{path}"),
+            base: base.to_owned(),
             session: String::new(),
         }
     }

@@ -249,6 +249,8 @@ impl<K: Kernel> App<K> {
                 self.rtsp_turns(core, conn, address, peer);
                 self.rtsp_announced(core, conn, address, peer, (&target, &description), credentials.as_ref());
             }
+            // It would go past the seal, for everybody to see.
+            Event::PortsRequested { .. } if core.is_sealed(conn) => peer.session.transport_refused(),
             Event::PortsRequested {
                 medium, peer: theirs, ..
             } => self.rtsp_ports(conn, address, peer, medium, theirs),
