@@ -393,10 +393,12 @@ impl Session {
         });
         match what {
             What::Describe { url, .. } => {
-                let slash = if url.ends_with('/') { "" } else { "/" };
+                // Without the query: a medium's name behind that is no address, and GStreamer resolves it to another one.
+                let base = url.split('?').next().unwrap_or(&url);
+                let slash = if base.ends_with('/') { "" } else { "/" };
                 let headers = format!(
                     "Content-Base: {}{slash}\r\nContent-Type: application/sdp\r\n",
-                    line(&url)
+                    line(base)
                 );
                 self.answer(200, &headers, &description.text(origin));
             }
