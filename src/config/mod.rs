@@ -22,7 +22,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -44,6 +44,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// First UDP port of RTSP: each shard takes two from here up.
     pub udp_port: u16,
+    pub multicast: Multicast,
     pub containers: Containers,
     pub fetched: Fetched,
     /// By base name.
@@ -80,6 +81,14 @@ pub enum Protocol {
     Http,
     Rtmp,
     Rtsp,
+}
+
+/// How groups are sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// Unspecified: as the routes say.
+    pub interface: Ipv4Addr,
+    pub ttl: u8,
 }
 
 /// What HTTP listeners serve.
@@ -125,6 +134,8 @@ pub struct Stream {
     pub resume: Resume,
     pub input_timeout_seconds: u32,
     pub second_publisher: SecondPublisher,
+    /// Group and RTP's port of the first track; the next ones are the others'.
+    pub multicast: Option<SocketAddrV4>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,6 +292,7 @@ impl Default for Config {
                 listener(Protocol::Rtsp, &table::RTSP),
             ],
             udp_port: read_udp_port(&Opened::of_defaults(&table::RTSP)),
+            multicast: Multicast::of(&Opened::of_defaults(&table::RTSP)),
             containers: Containers {
                 flv: true,
                 ts: true,

@@ -2,8 +2,10 @@
 //! cannot be secrets; a push rule's passphrase never is.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::limits;
+use crate::limits::RTSP_LANES_MAX;
 use crate::names::{NameError, RuleError};
 
 /// Where in the file.
@@ -75,6 +77,18 @@ pub enum Fault {
     },
     NotAnAddress {
         found: String,
+    },
+    /// No group that routers know: those of 224.0.0.0/24 are the network's own.
+    NotAGroup {
+        found: IpAddr,
+    },
+    NotIpv4 {
+        found: IpAddr,
+    },
+    /// Another stream's groups.
+    GroupTaken {
+        group: Ipv4Addr,
+        first_line: usize,
     },
     Name(NameError),
     NotTheNameItself {
@@ -225,6 +239,19 @@ impl fmt::Display for Fault {
                 write!(
                     f,
                     "{found:?} is no IP address (127.0.0.1, ::1, or empty for every address)"
+                )
+            }
+            Fault::NotAGroup { found } => {
+                write!(
+                    f,
+                    "{found} is no IPv4 multicast group for streams; give one of 239.0.0.0/8, and room behind it for every track"
+                )
+            }
+            Fault::NotIpv4 { found } => write!(f, "{found} is no IPv4 address of this machine"),
+            Fault::GroupTaken { group, first_line } => {
+                write!(
+                    f,
+                    "group {group} is taken by the stream in line {first_line} already; leave {RTSP_LANES_MAX} for each"
                 )
             }
             Fault::Name(error) => error.fmt(f),

@@ -1,7 +1,8 @@
 //! The top of the file, connectors and streams: from the tables' values to what is used.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
@@ -11,9 +12,10 @@ use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
 use super::table::{self, Section};
 use super::{
-    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Resume,
+    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Multicast, Notice, Protocol, Resume,
     SecondPublisher, Source, Stream, limits, quoted,
 };
+use crate::limits::RTSP_LANES_MAX;
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
 use crate::shelf::{Naming, Newest};
@@ -116,6 +118,14 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
         };
         if protocol == Protocol::Rtsp {
             config.udp_port = read_udp_port(&opened);
+            config.multicast = Multicast::of(&opened);
+            if let Some(found) = opened.address("multicastinterface").filter(|found| !found.is_ipv4()) {
+                reader.problem(
+                    opened.range,
+                    &join(&path, "multicastinterface"),
+                    Fault::NotIpv4 { found },
+                );
+            }
         }
         let listener = read_listener(protocol, &opened);
         let line = reader.line(opened.range.start);
@@ -249,6 +259,7 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
     // Host names with their places: all are asked for together, at the end.
     let mut names = Vec::new();
     let mut lines = HashMap::new();
+    let mut groups = Groups::default();
     for property in reader.properties(object, "streams") {
         let path = join("streams", property.name.as_str());
         let line = reader.line(property.range.start);
@@ -274,6 +285,15 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
                     rule.names()
                         .map(|name| (name.to_owned(), source.range(), join(&path, "source"))),
                 );
+            }
+            if let Some(found) = opened.address("multicast") {
+                let fault = match stream.multicast {
+                    Some(group) => groups.take(group, line),
+                    None => Some(Fault::NotAGroup { found }),
+                };
+                if let Some(fault) = fault {
+                    reader.problem(opened.range, &join(&path, "multicast"), fault);
+                }
             }
             config.streams.insert(name, stream);
         }
@@ -372,8 +392,57 @@ impl Stream {
                 "replace" => SecondPublisher::Replace,
                 _ => SecondPublisher::Refuse,
             },
+            multicast: opened.address("multicast").and_then(|group| {
+                let port = bounded(opened.integer("multicastport"));
+                Some(SocketAddrV4::new(group_of(group)?, port))
+            }),
         }
     }
+}
+
+impl Multicast {
+    pub(super) fn of(opened: &Opened<'_, '_>) -> Multicast {
+        let interface = match opened.address("multicastinterface") {
+            Some(IpAddr::V4(interface)) => interface,
+            Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
+        };
+        Multicast {
+            interface,
+            ttl: bounded(opened.integer("multicastttl")),
+        }
+    }
+}
+
+/// Groups of a stream's tracks, with the lines that they stand in.
+#[derive(Default)]
+struct Groups {
+    taken: BTreeMap<u32, usize>,
+}
+
+impl Groups {
+    /// A stream has the groups from this one on; a fault when one of them is another's.
+    fn take(&mut self, first: SocketAddrV4, line: usize) -> Option<Fault> {
+        let first = first.ip().to_bits();
+        let near = first.saturating_sub(GROUPS - 1)..first + GROUPS;
+        let clash = self.taken.range(near).next();
+        let fault = clash.map(|(other, first_line)| Fault::GroupTaken {
+            group: Ipv4Addr::from_bits(first.max(*other)),
+            first_line: *first_line,
+        });
+        self.taken.insert(first, line);
+        fault
+    }
+}
+
+/// A stream's, one for each track.
+const GROUPS: u32 = RTSP_LANES_MAX as u32;
+
+/// A group that routers know, and so many behind it.
+fn group_of(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V4(group) = address else { return None };
+    let last = Ipv4Addr::from_bits(group.to_bits().saturating_add(GROUPS));
+    let is_network = group.octets()[..3] == [224, 0, 0];
+    (group.is_multicast() && last.is_multicast() && !is_network).then_some(group)
 }
 
 impl Fetched {

@@ -212,6 +212,21 @@ pub const RTSP: Section = Section {
             },
             doc: "first of the UDP ports for RTP and RTCP: each shard takes two, from here up those that are free",
         },
+        Setting {
+            key: "multicastttl",
+            kind: Kind::Integer {
+                default: 1,
+                min: 0,
+                max: 255,
+                unit: "",
+            },
+            doc: "how many networks far multicast groups of streams go: 0 stays on this machine, 1 in its networks",
+        },
+        Setting {
+            key: "multicastinterface",
+            kind: Kind::Address { default: "" },
+            doc: "IPv4 address of the interface that multicast groups leave by; empty: as the routes say",
+        },
     ],
     inner: &["connector"],
     unsupported: &[
@@ -391,6 +406,21 @@ pub const STREAM: Section = Section {
                 choices: &["refuse", "replace"],
             },
             doc: "what happens to one who pushes to a stream that is being pushed",
+        },
+        Setting {
+            key: "multicast",
+            kind: Kind::Address { default: "" },
+            doc: "IPv4 group that RTSP players may listen to, for the first track; each other track has the next one. Empty: none. Wildcards of the stream have none",
+        },
+        Setting {
+            key: "multicastport",
+            kind: Kind::Integer {
+                default: 5004,
+                min: 1024,
+                max: 65_000,
+                unit: "",
+            },
+            doc: "UDP port of the first track's group, RTCP's is the next; each other track has the next two",
         },
     ],
     inner: &["source"],

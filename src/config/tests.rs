@@ -166,6 +166,7 @@ fn every_value_arrives() {
         resume: Resume::Keep,
         input_timeout_seconds: 7,
         second_publisher: SecondPublisher::Replace,
+        multicast: None,
     };
     assert_eq!(*stream, expected);
 }
@@ -625,4 +626,49 @@ fn mutated_files_never_panic() {
             }
         }
     }
+}
+
+#[test]
+fn groups_are_of_routers_and_of_one_stream() {
+    let stream = |name: &str, rest: &str| format!("\"{name}\":{{\"source\":\"push://10.0.0.1\",{rest}}}");
+    let of = |streams: &[String]| with("", &streams.join(",\n"));
+    for good in ["239.1.2.3", "232.0.0.1", "224.0.1.1", "239.255.255.251", ""] {
+        check(&of(&[stream("a", &format!("\"multicast\":\"{good}\""))]), &[]);
+    }
+    for bad in ["10.0.0.1", "224.0.0.251", "ff02::1", "239.255.255.252"] {
+        let said = format!(
+            "f:2:12: streams.a.multicast: {bad} is no IPv4 multicast group for streams; give one of 239.0.0.0/8, and room \
+             behind it for every track"
+        );
+        check(&of(&[stream("a", &format!("\"multicast\":\"{bad}\""))]), &[&said]);
+    }
+    let group = |name: &str, last: u8| stream(name, &format!("\"multicast\":\"239.1.2.{last}\""));
+    check(&of(&[group("a", 4), group("b", 8), group("c", 0)]), &[]);
+    for near in [1, 4, 7] {
+        let taken = near.max(4);
+        let said = format!(
+            "f:3:1: streams.b.multicast: group 239.1.2.{taken} is taken by the stream in line 2 already; leave 4 for each"
+        );
+        check(&of(&[group("a", 4), group("b", near)]), &[&said]);
+    }
+    let text = of(&[stream("a", "\"multicast\":\"239.1.2.3\",\"multicastport\":6000")]);
+    let config = Config::parse(&text, "f").unwrap().0;
+    let first = config.streams.values().next().unwrap().multicast;
+    assert_eq!(first, Some("239.1.2.3:6000".parse().unwrap()));
+    let rtsp = |rest: &str| with(&format!(",{{\"connector\":\"RTSP\",{rest}}}"), "");
+    let config = Config::parse(&rtsp("\"multicastttl\":16,\"multicastinterface\":\"10.0.0.1\""), "f")
+        .unwrap()
+        .0;
+    assert_eq!(
+        config.multicast,
+        Multicast {
+            interface: Ipv4Addr::new(10, 0, 0, 1),
+            ttl: 16
+        }
+    );
+    assert_eq!(config.listeners.last().map(|listener| listener.port), Some(5554));
+    check(
+        &rtsp("\"multicastinterface\":\"::1\""),
+        &["f:1:48: config.protocols[1].multicastinterface: ::1 is no IPv4 address of this machine"],
+    );
 }
