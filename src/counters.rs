@@ -58,6 +58,8 @@ counters! {
         lanes: Gauge "renditions", "Renditions whose segments are being made.";
         packets_lost: Total "packets", "RTP packets of publishers that did not come, or came when they were no longer waited for.";
         datagrams_stray: Total "datagrams", "Datagrams from addresses that no RTSP peer has set up.";
+        viewer_reports: Total "reports", "Reports of RTSP players on what they receive, by RTCP.";
+        viewer_packets_lost: Total "packets", "RTP packets that RTSP players reported as lost on the way to them: datagrams that the network or the player dropped.";
         packets_late: Total "packets", "RTP packets of publishers that came after they had been given up.";
         packets_reordered: Total "packets", "RTP packets of publishers that came out of order and were put back.";
         packets_unreadable: Total "packets", "RTP and RTCP packets of publishers that could not be read and were skipped.";

@@ -107,6 +107,9 @@ pub const FEEDS_PER_STREAM_MAX: usize = 32;
 /// choice of them is a feed of its own, of which its name is a part.
 pub const RTSP_LANES_MAX: usize = 4;
 
+/// How long an RTSP player may stay when its stream has ended and it was told so: it asks for TEARDOWN within a round trip.
+pub const GOODBYE_MICROS: u64 = 2_000_000;
+
 /// UDP ports that are tried for the pairs of all shards, where other processes have some.
 pub const UDP_PORTS_TRIED: u16 = 512;
 const _: () = assert!(UDP_PORTS_TRIED as usize >= 4 * penstock_shard::limits::SHARDS_MAX);

@@ -26,7 +26,7 @@ use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
 use crate::app::{Addresses, App, Port};
-use crate::config::{Config, Interface, Listener, Protocol};
+use crate::config::{Config, Interface, Listener, Multicast, Protocol};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::huge_pages;
@@ -272,11 +272,15 @@ fn start_shards(
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
         let pair = datagram_sockets(&config);
+        let group = group_socket(&config);
         reserved.push(shard::reserve(setup, move |core| {
             say_zero_copy(&config, core.id(), core.zero_copy());
             let mut app = App::new(config, counters, homes, by_address);
             if let Some(pair) = pair {
                 app.open_datagrams(core, pair);
+            }
+            if let Some(group) = group {
+                app.open_groups(core, group);
             }
             app
         })?);
@@ -299,6 +303,24 @@ fn datagram_sockets(config: &Config) -> Option<[OwnedFd; 2]> {
     };
     opened
         .inspect_err(|error| warn!(%error, udpport = config.udp_port, "no UDP ports for RTSP: it goes by TCP alone"))
+        .ok()
+}
+
+/// A shard's socket for multicast groups, if a stream has some.
+fn group_socket(config: &Config) -> Option<OwnedFd> {
+    let is_served = config
+        .listeners
+        .iter()
+        .any(|listener| listener.protocol == Protocol::Rtsp);
+    let has_groups = config.streams.values().any(|stream| stream.multicast.is_some());
+    if !is_served || !has_groups {
+        return None;
+    }
+    let Multicast { interface, ttl } = config.multicast;
+    datagrams::open_group(interface, ttl)
+        .inspect_err(
+            |error| warn!(%error, multicastinterface = %interface, "no socket for multicast: RTSP goes without it"),
+        )
         .ok()
 }
 

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::datagrams::DatagramId;
-use penstock_shard::fanout::Load;
+use penstock_shard::fanout::{GroupId, Load};
 use penstock_shard::kernel::{Kernel, Uring};
 use penstock_shard::shard;
 use tracing::{info, warn};
@@ -78,6 +78,7 @@ pub struct App<K: Kernel = Uring> {
     outbox: Outbox<Message<K>>,
     addresses: Arc<Addresses>,
     datagrams: rtsp::datagrams::Datagrams,
+    groups: rtsp::groups::Groups,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
@@ -195,6 +196,7 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             datagrams: rtsp::datagrams::Datagrams::default(),
+            groups: rtsp::groups::Groups::default(),
             input_bytes: 0,
             windows_published_at: 0,
             names_logged_from: Cell::new(0),
@@ -314,6 +316,11 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.rtsp_datagram(core, from, bytes);
     }
 
+    fn group_ended(&mut self, core: &mut Core<Message<K>, K>, group: GroupId) {
+        self.rtsp_group_ended(core, group);
+        self.stop_if_empty(core);
+    }
+
     fn load_changed(&mut self, core: &mut Core<Message<K>, K>, load: Load) {
         let (shard, viewers) = (core.id().0, self.counters.viewers.value());
         match load {
@@ -342,7 +349,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_reached_end(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
-            Session::Rtsp(session) => app.rtsp_reached_end(core, conn, session),
+            Session::Rtsp(session) => app.rtsp_reached_end(core, conn, peer.address, session),
         });
     }
 

@@ -144,15 +144,27 @@ impl<K: Kernel> App<K> {
         if matches!(travel.settling, Settling::Settled | Settling::Returned) {
             return self.ask(core, conn, name, Some(packaging), travel.settling);
         }
+        self.leaves_for(core, conn, travel, (name, packaging), (shard, settling));
+        None
+    }
+
+    /// A viewer that asks goes to another shard.
+    pub(super) fn leaves_for(
+        &self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        travel: &mut Travel,
+        (name, packaging): (&StreamName, Packaging),
+        (to, settling): (ShardId, Settling),
+    ) {
         travel.leaving = Some(Leaving {
-            to: shard,
+            to,
             settling,
             name: name.clone(),
             packaging,
             offer: None,
         });
         core.detach(conn);
-        None
     }
 
     /// A viewer that watches `key` takes the seat that `to` gave; false when it is not there any more.
