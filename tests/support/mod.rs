@@ -28,6 +28,7 @@ pub mod raw;
 pub mod resting;
 pub mod rtmp;
 pub mod rtsp;
+pub mod rtsp_players;
 pub mod segmented;
 pub mod server;
 pub mod strict;
