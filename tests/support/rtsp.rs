@@ -4,8 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use super::normal;
 use super::process::Process;
+use super::server::Server;
 use super::wire::PATIENCE;
 
 /// How packets are to go, as ffmpeg calls it.
@@ -53,6 +56,23 @@ pub fn gstreamer_push(clip: &Path, url: &str, protocols: &str) -> Process {
     command.args(pipeline.split_whitespace());
     Process::start("gst-launch-1.0 (RTSP publisher)", &mut command)
 }
+
+/// Waits until a [`gstreamer_push`] has sent its clip, and ends it if it does not end by itself: `rtspclientsink` of 1.22 waits
+/// for ever, one time in ten, for an end that one of its RTP sessions does not pass on.
+pub fn gstreamer_pushed(server: &Server, publisher: &Process, clip: &Path, within: Duration) {
+    let frames: usize = normal::read(clip).tracks.iter().map(|track| track.frames.len()).sum();
+    server.wait_counters("the clip is sent", within, |counters| {
+        counters["frames_in"] + FORGOTTEN >= frames as u64
+    });
+    if publisher.try_exit(ENDING).is_none() {
+        publisher.signal("KILL");
+        publisher.wait_exit(within);
+    }
+}
+
+/// Frames at the end that it may not send.
+const FORGOTTEN: u64 = 12;
+const ENDING: Duration = Duration::from_secs(2);
 
 /// GStreamer's `rtspsrc`, for [`super::players::gstreamer_counts`]: decodes for as long as it is let.
 pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
@@ -192,21 +212,50 @@ impl Peer {
 
     /// Whatever comes next.
     pub fn hear(&mut self) -> Heard {
+        let heard = self.hear_cut();
+        if matches!(heard, Heard::End) {
+            assert!(self.bytes.is_empty(), "closed inside a message");
+        }
+        heard
+    }
+
+    /// As [`Peer::hear`], of a connection that may end inside a frame.
+    pub fn hear_cut(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.whole() {
                 return heard;
             }
             let mut part = [0; 16 * 1024];
             match self.stream.read(&mut part) {
-                Ok(0) => {
-                    assert!(self.bytes.is_empty(), "closed inside a message");
+                Ok(0) => return Heard::End,
+                Ok(count) => self.bytes.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    self.bytes.clear();
                     return Heard::End;
                 }
-                Ok(count) => self.bytes.extend_from_slice(&part[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Heard::End,
                 Err(error) => panic!("nothing more was heard: {error}"),
             }
         }
+    }
+
+    /// Whether the server closes the connection within the time; it says nothing before.
+    pub fn has_ended_within(&mut self, within: Duration) -> bool {
+        self.stream.set_read_timeout(Some(within)).expect("not zero");
+        let read = self.stream.read(&mut [0; 1024]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        match read {
+            Ok(count) => {
+                assert_eq!(count, 0, "something is said");
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => true,
+            Err(_) => false,
+        }
+    }
+
+    /// The server closes the connection within the time.
+    pub fn ends_within(&mut self, within: Duration) {
+        assert!(self.has_ended_within(within), "still there after {within:?}");
     }
 
     /// A frame or an answer, if it is there whole. Anything else breaks the protocol.
