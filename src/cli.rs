@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing::warn;
 
-use crate::config::{Config, Protocol, Warning};
+use crate::config::{Config, Listener, Protocol, Warning};
 use crate::memory::{Amount, Wanted};
 use crate::names::StreamName;
 use crate::serve::{self, PortTaken, Server};
@@ -159,8 +159,8 @@ fn serve(path: &Path, memory: Option<Amount>) -> anyhow::Result<ExitCode> {
     let mut server = Server::start(config)?;
     server.wait_until_up()?;
     let mut lines = String::new();
-    for (protocol, address) in &server.addresses {
-        lines += &format!("listening {} {address}\n", serve::title(*protocol));
+    for (listener, address) in &server.addresses {
+        lines += &format!("listening {} {address}\n", serve::title(listener));
     }
     announce(&(lines + "ready\n"));
     // Without a service manager there is nobody to tell.
@@ -186,8 +186,11 @@ fn demo(http_port: u16, rtmp_port: u16, rtsp_port: u16) -> anyhow::Result<ExitCo
     let name = StreamName::sanitise("demo").context("the demo's name is legal")?.name;
     server.play_clip(&name)?;
     let port = |wanted| {
-        let found = server.addresses.iter().find(|(protocol, _)| *protocol == wanted);
-        found.map_or(0, |(_, address): &(_, SocketAddr)| address.port())
+        let found = server
+            .addresses
+            .iter()
+            .find(|(listener, _)| listener.protocol == wanted);
+        found.map_or(0, |(_, address): &(Listener, SocketAddr)| address.port())
     };
     let [http, rtmp, rtsp] = [Protocol::Http, Protocol::Rtmp, Protocol::Rtsp].map(port);
     announce(&welcome(http, rtmp, rtsp));

@@ -19,6 +19,9 @@ counters! {
         publishers_refused_memory: Total "publishers", "Publishers of new streams refused because the memory budget is used up: raise memory_bytes.";
         publishers_replaced: Total "publishers", "Publishers ended because another took over.";
         publishers_moved: Total "publishers", "Publishers moved to their stream's home shard.";
+        pulls: Gauge "streams", "Streams whose source is pulled, or tried.";
+        pulls_tried: Total "attempts", "Attempts to pull a source.";
+        pulls_failed: Total "attempts", "Attempts to pull a source that failed, at once or after it had played: the log says why.";
         names_sanitised: Total "names", "Stream names asked for with characters that names do not have: they were left out.";
         streams: Gauge "streams", "Streams in memory, those waiting for their publisher's return among them.";
         feeds: Gauge "feeds", "Packagings being made.";
@@ -58,6 +61,8 @@ counters! {
         lanes: Gauge "renditions", "Renditions whose segments are being made.";
         packets_lost: Total "packets", "RTP packets of publishers that did not come, or came when they were no longer waited for.";
         datagrams_stray: Total "datagrams", "Datagrams from addresses that no RTSP peer has set up.";
+        viewer_reports: Total "reports", "Reports of RTSP players on what they receive, by RTCP.";
+        viewer_packets_lost: Total "packets", "RTP packets that RTSP players reported as lost on the way to them: datagrams that the network or the player dropped.";
         packets_late: Total "packets", "RTP packets of publishers that came after they had been given up.";
         packets_reordered: Total "packets", "RTP packets of publishers that came out of order and were put back.";
         packets_unreadable: Total "packets", "RTP and RTCP packets of publishers that could not be read and were skipped.";
@@ -71,6 +76,12 @@ counters! {
         connections_idle: Total "connections", "Connections ended because the peer asked for nothing, or sent nothing, in its time.";
         connections_closed_pending: Total "connections", "Connections closed because the peer sent too much while it waited for an answer.";
         connections_closed_input: Total "connections", "Connections closed because unfinished input of all peers took more memory than a shard gives it.";
+        tls_ended_plain: Total "connections", "Connections to a TLS port ended because the peer spoke without TLS.";
+        tls_ended_garbled: Total "connections", "TLS connections ended because what the peer sent was no TLS, or damaged.";
+        tls_ended_nothing_in_common: Total "connections", "TLS connections ended because the peer has no version or algorithm in common with us.";
+        tls_ended_untrusted: Total "connections", "TLS connections ended because we do not trust the certificate of a server that we called.";
+        tls_ended_refused: Total "connections", "TLS connections ended because the peer said so in its handshake: most likely it does not trust our certificate.";
+        tls_ended_other: Total "connections", "TLS connections ended for any other reason.";
         connections_refused_address: Total "connections", "Connections refused because their address has connections_per_address_max of them.";
     }
 }
@@ -182,9 +193,11 @@ mod tests {
             "connections_open",
             "zero_copy_bytes_outstanding",
             "overloaded",
+            "sealed_bytes_kept",
             "datagram_sockets_open",
             "datagram_viewers",
             "publishers",
+            "pulls",
             "streams",
             "feeds",
             "viewers",

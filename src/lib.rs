@@ -23,8 +23,10 @@ pub mod messages;
 pub mod names;
 pub mod registry;
 pub mod requirements;
+pub mod resolver;
 pub mod serve;
 pub mod shelf;
 pub mod stream;
+pub mod tls;
 #[cfg(test)]
 mod trap;

@@ -107,9 +107,29 @@ pub const FEEDS_PER_STREAM_MAX: usize = 32;
 /// choice of them is a feed of its own, of which its name is a part.
 pub const RTSP_LANES_MAX: usize = 4;
 
+/// How long an RTSP player may stay when its stream has ended and it was told so: it asks for TEARDOWN within a round trip.
+pub const GOODBYE_MICROS: u64 = 2_000_000;
+
 /// UDP ports that are tried for the pairs of all shards, where other processes have some.
 pub const UDP_PORTS_TRIED: u16 = 512;
 const _: () = assert!(UDP_PORTS_TRIED as usize >= 4 * penstock_shard::limits::SHARDS_MAX);
+
+/// Threads that look up names of sources: a name server that does not answer holds one of them for some seconds.
+pub const RESOLVERS: usize = 4;
+/// Names that wait for them, of all shards: every camera of a large site at the start.
+pub const NAMES_ASKED_MAX: usize = 1024;
+/// Addresses of one host name that are tried.
+pub const PULL_ADDRESSES_MAX: usize = 4;
+/// How often pulls are looked at: a wait may be longer by so much.
+pub const PULL_LOOK_MICROS: u64 = 250_000;
+/// Between two attempts to pull a source: the first wait, and the longest.
+pub const PULL_RETRY_MICROS_MIN: u64 = 1_000_000;
+pub const PULL_RETRY_MICROS_MAX: u64 = 30_000_000;
+/// Of a source, packets that overtake the answer to PLAY: those of a keyframe of 4K, and the sound beside it.
+pub const PULL_EARLY_BYTES_MAX: usize = 1024 * 1024;
+/// A source that has played for so long is one that works: when it fails, the first wait is the shortest again.
+pub const PULL_PROVEN_MICROS: u64 = 10_000_000;
+const _: () = assert!(PULL_LOOK_MICROS < PULL_RETRY_MICROS_MIN && PULL_RETRY_MICROS_MIN < PULL_RETRY_MICROS_MAX);
 
 /// Descriptors of the process beside connections: listeners, rings, files of the executor.
 pub const DESCRIPTORS_RESERVED: u64 = 256;
@@ -186,3 +206,12 @@ const _: () = assert!(2 * CHUNK_LEAD_BYTES_MAX as usize <= penstock_shard::limit
 pub const WAITERS_LOOKED_AT_MICROS: u64 = 250_000;
 /// Times that a segment which left its feed between question and answer is asked for again.
 pub const FETCH_TRIES_MAX: u8 = 3;
+
+/// A file with a certificate and its chain, or with a key: a few KiB each.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Pairs of one listener: each handshake looks through their names, a few µs each.
+pub const CERTIFICATES_MAX: usize = 64;
+/// How often files of certificates are looked at: a look is some system calls, and a renewal may wait so long.
+pub const CERTIFICATES_LOOKED_AT_MILLIS: u64 = 2_000;
+/// Between two lines of the log that say why a peer's connection could not be sealed: a scanner tries many.
+pub const REFUSALS_LOGGED_MICROS: u64 = 1_000_000;

@@ -5,10 +5,12 @@
 //! (a shard with too much load, one with little: so many seats, the viewers, settled). Each question has one answer; a
 //! peer that is gone by then is no error.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use penstock_proto::media::Track;
+use penstock_proto::rtsp::tunnel;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::Detached;
 use penstock_shard::feed::Feed;
@@ -19,6 +21,7 @@ use crate::config::{Protocol, SecondPublisher};
 use crate::names::{Hosts, StreamName};
 use crate::registry::Packaging;
 use crate::shelf::{Edition, Item, Shelving};
+use crate::tls::Servers;
 
 /// Names one grant of a name to a publisher, unique in the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +60,8 @@ pub enum Message<K: Kernel = Uring> {
     Gone { name: StreamName },
     /// To the home: end this publisher, another takes its place.
     Replace { name: StreamName, claim: ClaimId },
+    /// To where its other half is: this half of a tunnel is yours.
+    Half(Box<MovedHalf<K>>),
     /// To the home: this publisher is yours.
     Move(Box<Moved<K>>),
     /// To the arbiter: hand this question to the home, if there is one.
@@ -119,8 +124,19 @@ pub enum Message<K: Kernel = Uring> {
     Unshelved { name: StreamName },
     /// From the control plane: play the built-in clip as `name`. To the arbiter of `name`.
     PlayClip { name: StreamName },
+    /// From the control plane: pull the source of `name` from now on. To the arbiter of `name`.
+    StartPull { name: StreamName },
+    /// To the home: the name is yours to pull.
+    Pull { name: StreamName, claim: ClaimId },
+    /// The addresses of a host name that this shard asked for.
+    Resolved {
+        tag: u64,
+        addresses: io::Result<Vec<IpAddr>>,
+    },
     /// From the control plane, to every shard: the host names of push rules have other addresses now.
     Hosts(Arc<Hosts>),
+    /// From the control plane, to every shard: what listeners show from now on.
+    Certificates(Servers),
     /// From the control plane: end everybody cleanly, then the shard.
     Shutdown,
 }
@@ -185,6 +201,16 @@ pub struct Moved<K: Kernel> {
     pub session: Vec<u8>,
     /// Received and not yet taken by it.
     pub pending: Vec<u8>,
+}
+
+/// One of a tunnel's two connections on its way to where they meet. It has no session yet.
+#[derive(Debug)]
+pub struct MovedHalf<K: Kernel> {
+    pub opening: tunnel::Opening,
+    pub detached: Detached<K::Socket>,
+    pub peer: SocketAddr,
+    /// Received behind the opening.
+    pub said: Vec<u8>,
 }
 
 /// A viewer's connection on its way to the shard that will serve it.

@@ -26,6 +26,7 @@ pub enum Packaging {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lanes {
     pub lanes: [Option<Lane>; limits::RTSP_LANES_MAX],
+    pub audience: Audience,
     pub packet_bytes_max: u16,
 }
 
@@ -36,6 +37,15 @@ pub struct Lane {
     pub payload_type: u8,
     pub rtp_channel: u8,
     pub rtcp_channel: u8,
+}
+
+/// Whom packets of RTSP go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Audience {
+    /// Each viewer by itself.
+    Viewers,
+    /// A multicast group for each track: they are sent once, from the stream's home.
+    Groups,
 }
 
 impl Lanes {

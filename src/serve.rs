@@ -14,19 +14,19 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use penstock_shard::executor::{Ended, Reserved, Thread};
-use penstock_shard::fanout::{Segmentation, ZeroCopy};
+use penstock_shard::fanout::ZeroCopy;
 use penstock_shard::limits::SHARDS_MAX;
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::{Pages, Pool};
 use penstock_shard::shard::{self, Sends, Setup};
 use penstock_shard::sys::datagrams;
 use penstock_shard::sys::socket::{self, First};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 use tracing::{error, info, warn};
 
 use crate::app::{Addresses, App, Port};
-use crate::config::{Config, Interface, Listener, Protocol};
+use crate::config::{self, Config, Interface, Listener, Multicast, Protocol, Source};
 use crate::counters::{AppCounters, ShardSet, report};
 use crate::directory::{Homes, arbiter_of};
 use crate::huge_pages;
@@ -37,6 +37,8 @@ use crate::memory;
 use crate::messages::Message;
 use crate::names::StreamName;
 use crate::requirements::{self, Facts};
+use crate::resolver::Resolver;
+use crate::tls::{self, Clients, Servers};
 
 /// A server whose shards run.
 #[derive(Debug)]
@@ -46,8 +48,12 @@ pub struct Server {
     counters: Vec<ShardSet>,
     threads: Vec<Thread>,
     /// Protocol and address of each listener, as bound.
-    pub addresses: Vec<(Protocol, SocketAddr)>,
+    pub addresses: Vec<(Listener, SocketAddr)>,
+    /// Streams whose source is pulled from the start.
+    always_on: Vec<StreamName>,
     signals: Signals,
+    /// Has files of certificates read again.
+    reading: tls::Asking,
     housekeeping: JoinHandle<()>,
     /// Shards are told to end.
     stopping: Arc<AtomicBool>,
@@ -57,7 +63,7 @@ pub struct Server {
 
 /// One listening address with a socket per shard.
 struct Listening {
-    port: Port,
+    tag: u32,
     sockets: Vec<OwnedFd>,
 }
 
@@ -76,7 +82,9 @@ impl Server {
         let connections_max = connections_per_shard(&config, shards)?;
         let locked_bytes = requirements::locked_memory(shards)?;
         // Before any thread, so that every one of them leaves these signals to this one.
-        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1]).context("cannot handle signals")?;
+        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]).context("cannot handle signals")?;
+        let clients = clients(&config)?;
+        let servers = tls::read(&config.certificates, PLAIN_ANSWER).map_err(|why| anyhow::anyhow!(why))?;
         let (mut listening, addresses) = listen_all(&config, shards)?;
         let budget = memory::budget(config.machine.memory)?;
         let pool = Pool::create(budget.bytes).context("cannot map the memory budget")?;
@@ -86,6 +94,9 @@ impl Server {
         let mesh = Arc::new(Mesh::new(shards));
         let homes = Homes::new(shards);
         let by_address = Addresses::new(config.machine.connections_per_address_max);
+        let is_always_on = |stream: &config::Stream| matches!(&stream.source, Source::Pull(pull) if pull.always_on);
+        let always_on = config.streams.iter().filter(|(_, stream)| is_always_on(stream));
+        let always_on = always_on.map(|(name, _)| name.clone()).collect();
         let config = Arc::new(config);
         let counters: Vec<ShardSet> = (0..shards).map(|_| ShardSet::default()).collect();
         let setups = (0..shards).map(|number| Setup {
@@ -99,13 +110,19 @@ impl Server {
             sends: Sends {
                 pauses: config.machine.pauses,
                 zero_copy: config.machine.zero_copy,
-                segmentation: Segmentation::Auto,
+                segmentation: config.machine.segmentation,
                 max_pacing: config.machine.max_pacing_percent.into(),
             },
         });
         let apps = counters.iter().map(|counters| counters.app.clone());
-        let threads = start_shards(setups.zip(apps), &config, &homes, &by_address)
-            .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
+        let threads = start_shards(
+            setups.zip(apps),
+            &config,
+            &homes,
+            &by_address,
+            (&mesh, &servers, &clients),
+        )
+        .map_err(|error| anyhow::anyhow!(requirements::refused(&error, &Facts::gather(locked_bytes, shards))))?;
         if let Some(notice) = requirements::goes_without(shards) {
             info!("{notice}");
         }
@@ -118,6 +135,10 @@ impl Server {
         let housekeeping = keep_house(pool.clone(), watch, stopped.clone()).context("cannot start a thread")?;
         let interval = Duration::from_secs(config.machine.lookup_interval_seconds.into());
         lookups::start(config.hosts.clone(), interval, mesh.clone(), stopped.clone())
+            .context("cannot start a thread")?;
+        let shards_told = mesh.clone();
+        let tell = move |servers: &Servers| tell_all(&shards_told, servers);
+        let reading = tls::watch(config.certificates.clone(), PLAIN_ANSWER, stopped.clone(), tell)
             .context("cannot start a thread")?;
         if let Some(usable) = budget.exceeds {
             warn!(
@@ -134,7 +155,9 @@ impl Server {
             counters,
             threads,
             addresses,
+            always_on,
             signals,
+            reading,
             housekeeping,
             stopping,
             stopped,
@@ -156,6 +179,24 @@ impl Server {
             bail!("the clip could not be started: a shard is not up");
         }
         Ok(())
+    }
+
+    /// Sources that are pulled whether or not anybody watches.
+    fn start_pulls(&self) {
+        for name in &self.always_on {
+            let arbiter = arbiter_of(name, self.mesh.shards());
+            // Shards take them as fast as they come; there are more than an inbox has room for at most once.
+            while self
+                .mesh
+                .send_from_outside(arbiter, Message::StartPull { name: name.clone() })
+                .is_err()
+            {
+                if self.threads.iter().any(Thread::is_finished) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
     }
 
     /// Waits until every shard can be spoken to.
@@ -182,10 +223,12 @@ impl Server {
     /// A shard failed; the others have been ended cleanly.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.wait_until_up()?;
+        self.start_pulls();
         let mut is_asked = false;
         for signal in self.signals.forever() {
             match signal {
                 SIGUSR1 => log::say(&report(&self.counters, &self.pool)),
+                SIGHUP => self.reading.ask(),
                 _ => {
                     is_asked = true;
                     break;
@@ -261,22 +304,39 @@ fn keep_house(pool: Arc<Pool>, watch: Watch, stopped: Arc<AtomicBool>) -> io::Re
     })
 }
 
+/// What sources by TLS must show; the system's list of authorities is read only where one is to be of it.
+fn clients(config: &Config) -> anyhow::Result<Clients> {
+    let is_by_tls = |stream: &&config::Stream| matches!(&stream.source, Source::Pull(pull) if pull.is_by_tls());
+    let trusts = config.streams.values().filter(is_by_tls).map(|stream| stream.tls_trust);
+    Clients::new(trusts).context("sources by TLS cannot be trusted")
+}
+
 /// Every shard has its ring before the first one's executor takes what is left of locked memory.
 fn start_shards(
     setups: impl Iterator<Item = (Setup<Message>, Arc<AppCounters>)>,
     config: &Arc<Config>,
     homes: &Arc<Homes>,
     by_address: &Arc<Addresses>,
+    (mesh, servers, clients): (&Arc<Mesh<Message>>, &Servers, &Clients),
 ) -> io::Result<Vec<Thread>> {
     let mut reserved = Vec::new();
+    let resolver = Resolver::start(mesh.clone())?;
     for (setup, counters) in setups {
         let (config, homes, by_address) = (config.clone(), homes.clone(), by_address.clone());
-        let pair = datagram_sockets(&config);
+        let (servers, clients) = (servers.clone(), clients.clone());
+        let (pair, resolver) = (datagram_sockets(&config), resolver.clone());
+        let group = group_socket(&config);
         reserved.push(shard::reserve(setup, move |core| {
             say_zero_copy(&config, core.id(), core.zero_copy());
             let mut app = App::new(config, counters, homes, by_address);
+            app.ask_names_of(resolver);
+            app.show_certificates(servers);
+            app.trust(clients);
             if let Some(pair) = pair {
                 app.open_datagrams(core, pair);
+            }
+            if let Some(group) = group {
+                app.open_groups(core, group);
             }
             app
         })?);
@@ -286,7 +346,8 @@ fn start_shards(
 
 /// RTP's and RTCP's socket of a shard, if there is RTSP. Without them it goes on by TCP.
 fn datagram_sockets(config: &Config) -> Option<[OwnedFd; 2]> {
-    let of_rtsp = |listener: &&Listener| listener.protocol == Protocol::Rtsp;
+    // Media by UDP would go past the seal of a connection that has one.
+    let of_rtsp = |listener: &&Listener| listener.protocol == Protocol::Rtsp && listener.certificates.is_none();
     let interface = config.listeners.iter().find(of_rtsp)?.interface;
     let until = config.udp_port.saturating_add(limits::UDP_PORTS_TRIED);
     let open = |ip| datagrams::open_pair(ip, config.udp_port, until);
@@ -299,6 +360,24 @@ fn datagram_sockets(config: &Config) -> Option<[OwnedFd; 2]> {
     };
     opened
         .inspect_err(|error| warn!(%error, udpport = config.udp_port, "no UDP ports for RTSP: it goes by TCP alone"))
+        .ok()
+}
+
+/// A shard's socket for multicast groups, if a stream has some.
+fn group_socket(config: &Config) -> Option<OwnedFd> {
+    let is_served = config
+        .listeners
+        .iter()
+        .any(|listener| listener.protocol == Protocol::Rtsp);
+    let has_groups = config.streams.values().any(|stream| stream.multicast.is_some());
+    if !is_served || !has_groups {
+        return None;
+    }
+    let Multicast { interface, ttl } = config.multicast;
+    datagrams::open_group(interface, ttl)
+        .inspect_err(
+            |error| warn!(%error, multicastinterface = %interface, "no socket for multicast: RTSP goes without it"),
+        )
         .ok()
 }
 
@@ -325,7 +404,7 @@ fn connections_per_shard(config: &Config, shards: usize) -> anyhow::Result<u32> 
     Ok((2 * total / shards as u64).clamp(1, total) as u32)
 }
 
-type Bound = (Vec<Listening>, Vec<(Protocol, SocketAddr)>);
+type Bound = (Vec<Listening>, Vec<(Listener, SocketAddr)>);
 
 fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
     let mut listening = Vec::new();
@@ -333,7 +412,7 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
     let stall_max = Duration::from_millis(config.machine.stall_max_millis.into());
     for listener in &config.listeners {
         let first = listen_first(listener.interface, listener.port, stall_max);
-        let first = first.map_err(|error| refused(listener.protocol, listener.interface, listener.port, &error))?;
+        let first = first.map_err(|error| refused(listener, &error))?;
         let address = socket::local_address(first.as_fd()).context("cannot ask for a listener's address")?;
         let mut sockets = vec![first];
         for _ in 1..shards {
@@ -347,8 +426,9 @@ fn listen_all(config: &Config, shards: usize) -> anyhow::Result<Bound> {
             Protocol::Rtmp => Port::Rtmp,
             Protocol::Rtsp => Port::Rtsp,
         };
-        listening.push(Listening { port, sockets });
-        addresses.push((listener.protocol, address));
+        let tag = port.tag(listener.certificates);
+        listening.push(Listening { tag, sockets });
+        addresses.push((*listener, address));
     }
     if listening.is_empty() {
         bail!("nothing to listen on: add HTTP, RTMP or RTSP to config.protocols");
@@ -396,9 +476,10 @@ impl fmt::Display for PortTaken {
 
 impl std::error::Error for PortTaken {}
 
-fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Error) -> anyhow::Error {
-    let name = title(protocol);
-    let place = match interface {
+fn refused(listener: &Listener, error: &io::Error) -> anyhow::Error {
+    let name = title(listener);
+    let port = listener.port;
+    let place = match listener.interface {
         Interface::Every => format!("port {port}"),
         Interface::Address(address) => SocketAddr::new(address, port).to_string(),
     };
@@ -418,17 +499,27 @@ fn refused(protocol: Protocol, interface: Interface, port: u16, error: &io::Erro
 fn take_listeners(listening: &mut [Listening]) -> Vec<(OwnedFd, u32)> {
     listening
         .iter_mut()
-        .filter_map(|one| Some((one.sockets.pop()?, one.port as u32)))
+        .filter_map(|one| Some((one.sockets.pop()?, one.tag)))
         .collect()
 }
 
-/// What the operator calls a protocol.
-pub fn title(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Rtmp => "rtmp",
-        Protocol::Rtsp => "rtsp",
+/// What the operator calls a listener.
+pub fn title(listener: &Listener) -> &'static str {
+    match (listener.protocol, listener.certificates) {
+        (Protocol::Http, _) => "http",
+        (Protocol::Rtmp, _) => "rtmp",
+        (Protocol::Rtsp, None) => "rtsp",
+        (Protocol::Rtsp, Some(_)) => "rtsps",
     }
+}
+
+/// What a player or publisher hears that takes the port of RTSPS for RTSP's.
+const PLAIN_ANSWER: &[u8] = b"RTSP/1.0 400 This Port Speaks RTSPS\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Whether all shards have what their listeners show from now on.
+fn tell_all(mesh: &Mesh<Message>, servers: &Servers) -> bool {
+    let tell = |number| mesh.send_from_outside(ShardId(number as u16), Message::Certificates(servers.clone()));
+    (0..mesh.shards()).all(|number| tell(number).is_ok())
 }
 
 #[cfg(test)]

@@ -134,8 +134,8 @@ fn viewers_of_a_stalled_stream_are_not_kept() {
     publisher.end();
 }
 
-/// A publisher closes its socket right behind its last byte, as ffmpeg does, while the server is behind: a byte sent to
-/// a closed socket makes the publisher's kernel forget what it still had to send, so none may go out before all is read.
+/// A publisher closes its socket right behind its last byte, as ffmpeg does, while the server is behind: a byte that it
+/// has not read, or that comes to its closed socket, makes its kernel forget what it still had to send.
 #[test]
 fn the_last_frames_of_a_publisher_that_closes_are_not_lost() {
     let server = Server::start(&server::config(2));

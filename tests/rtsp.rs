@@ -4,17 +4,20 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
+use penstock_proto::rtsp::wire::range::Range;
 use serde_json::json;
 
 use support::clips;
 use support::compare::{self, End, REPORTED_JOINED, Rules, SHOWN};
 use support::normal::{self, Kind};
 use support::players;
-use support::process::Process;
+use support::process::run;
 use support::publish::{Times, push};
 use support::rtsp::{self, Heard, Peer, TCP};
+use support::segmented::{self, Following};
 use support::server::{self, Server};
 use support::strict;
 use support::wire::Recorder;
@@ -27,6 +30,11 @@ fn config(shards: u32) -> serde_json::Value {
     server::with_rtsp(server::config(shards))
 }
 
+/// With every output.
+fn config_of_all() -> serde_json::Value {
+    server::with_rtsp(segmented::config(json!({})))
+}
+
 /// A recording is what was sent, and decodes.
 fn check(clip: &Path, file: &Path, rules: Rules) {
     if file.extension().is_some_and(|extension| extension != "mkv") {
@@ -36,8 +44,8 @@ fn check(clip: &Path, file: &Path, rules: Rules) {
     compare::assert_decodes(file);
 }
 
-/// A publisher's clip, watched from its start over FLV, TS, MP4 and RTSP.
-fn pushed(server: &Server, name: &str, clip: &Path, publisher: &Process, rules: Rules) {
+/// A publisher's clip, watched from its start over FLV, TS, MP4, HLS of both kinds and RTSP.
+fn pushed(server: &Server, name: &str, clip: &Path, ended: impl FnOnce(), rules: Rules) {
     let dir = support::scratch(name);
     server.wait_live(name, Duration::from_secs(10));
     let record = |kind: &str| {
@@ -45,14 +53,22 @@ fn pushed(server: &Server, name: &str, clip: &Path, publisher: &Process, rules: 
         Recorder::start(server.http, &format!("/{name}.{kind}"), &file)
     };
     let recorders: Vec<Recorder> = ["flv", "ts", "mp4"].into_iter().map(record).collect();
+    let lists = [(segmented::CMAF, "mp4"), (segmented::TS, "ts")];
+    let lists = lists.map(|(master, extension)| (Following::start(server, master), extension));
     let played = dir.join(format!("{name}.mkv"));
     let player = rtsp::ffmpeg_record(&server.rtsp_url(name), TCP, &played);
-    publisher.succeed(SLACK);
+    ended();
     for recorder in recorders {
         let file = recorder.path.clone();
         assert!(recorder.finish() > 0, "{}: no byte came", file.display());
         check(clip, &file, rules);
         assert_misses_only(clip, &file, FORGOTTEN);
+    }
+    for (following, extension) in lists {
+        let got = segmented::recording(&following.finish(), &dir, &format!("{name}-list"), extension);
+        let sent = normal::read(clip);
+        assert_eq!(got.tracks.len(), sent.tracks.len(), "{}", got.name);
+        segmented::assert_saw(&sent, &got, rules);
     }
     player.succeed(SLACK);
     assert_eq!(player.said(), "", "the player complains");
@@ -87,10 +103,10 @@ fn assert_misses_only(clip: &Path, file: &Path, sounds_max: usize) {
 
 #[test]
 fn what_ffmpeg_pushes_over_tcp_comes_out_of_every_output() {
-    let server = Server::start(&config(2));
+    let server = Server::start(&config_of_all());
     let clip = clips::B_FRAMES.file();
     let publisher = rtsp::ffmpeg_push(&clip, &server.rtsp_url("live"), TCP);
-    pushed(&server, "live", &clip, &publisher, NEAR_END);
+    pushed(&server, "live", &clip, || publisher.succeed(SLACK), NEAR_END);
     let counters = server.counters();
     assert_eq!(
         (counters["packets_lost"], counters["packets_unreadable"]),
@@ -103,10 +119,11 @@ fn what_ffmpeg_pushes_over_tcp_comes_out_of_every_output() {
 
 #[test]
 fn what_gstreamer_pushes_over_tcp_comes_out_of_every_output() {
-    let server = Server::start(&config(2));
+    let server = Server::start(&config_of_all());
     let clip = clips::NO_B_FRAMES.file();
     let publisher = rtsp::gstreamer_push(&clip, &server.rtsp_url("live"), "tcp");
-    pushed(&server, "live", &clip, &publisher, JOINED_NEAR_END);
+    let ended = || rtsp::gstreamer_pushed(&server, &publisher, &clip, SLACK);
+    pushed(&server, "live", &clip, ended, JOINED_NEAR_END);
 }
 
 #[test]
@@ -221,6 +238,60 @@ fn ffmpeg_proves_its_passphrase_by_digest() {
     server.wait_log(&["publisher refused", "live"], WITHIN);
 }
 
+/// A text's digest, by one of the system's programs.
+fn digest(program: &str, text: &str) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-c", "printf %s \"$2\" | \"$1\"", "sh", program, text]);
+    let printed = run(program, &mut command, WITHIN);
+    printed.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// A quoted parameter of a challenge.
+fn parameter<'a>(challenge: &'a str, name: &str) -> &'a str {
+    let found = challenge.split(&format!("{name}=\"")).nth(1);
+    found.and_then(|rest| rest.split('"').next()).unwrap_or_default()
+}
+
+/// Each digest that is offered lets in who knows the passphrase (RFC 7616): ffmpeg cannot do SHA-256.
+#[test]
+fn a_passphrase_is_proven_by_each_digest() {
+    let streams = json!({"live": {"source": "push://@secret", "grace": 300}});
+    let server = Server::start(&server::with_rtsp(server::config_with(2, streams)));
+    let url = server.rtsp_url("live");
+    for (algorithm, program, named) in [
+        ("SHA-256", "sha256sum", ", algorithm=SHA-256"),
+        ("MD5", "md5sum", ", algorithm=MD5"),
+        ("MD5", "md5sum", ""),
+    ] {
+        for (passphrase, status) in [("wrong", 403), ("secret", 200)] {
+            let mut peer = Peer::connect(server.rtsp(), "live");
+            let asked = announce(&mut peer, &[]);
+            assert_eq!(asked.status, 401, "{asked:?}");
+            let challenges: Vec<&str> = asked
+                .headers
+                .iter()
+                .filter(|(name, value)| name == "WWW-Authenticate" && value.starts_with("Digest "))
+                .map(|(_, value)| value.as_str())
+                .collect();
+            let is_it = |challenge: &&str| challenge.contains("SHA-256") == (algorithm == "SHA-256");
+            let challenge = challenges.into_iter().find(is_it).expect("every digest is offered");
+            let (realm, nonce) = (parameter(challenge, "realm"), parameter(challenge, "nonce"));
+            let secret = digest(program, &format!("any:{realm}:{passphrase}"));
+            let request = digest(program, &format!("ANNOUNCE:{url}"));
+            let response = digest(program, &format!("{secret}:{nonce}:{request}"));
+            let proof = format!(
+                "Digest username=\"any\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{url}\", response=\"{response}\"{named}"
+            );
+            let answer = announce(&mut peer, &[("Authorization", &proof)]);
+            assert_eq!(answer.status, status, "{algorithm} {passphrase}: {answer:?}");
+            drop(peer);
+            server.wait_counters("gone", WITHIN, |counters| counters["publishers"] == 0);
+        }
+    }
+    let said = server.process.said();
+    assert!(!said.contains("secret"), "{said}");
+}
+
 /// The value of `name=` in a header's list.
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let at = text.split([';', ',']).filter_map(|part| part.trim().split_once('='));
@@ -328,6 +399,49 @@ fn a_player_pauses_goes_on_and_asks_much_at_once() {
     assert_eq!(server.counters()["protocol_errors"], 0);
 }
 
+/// What can be played is, and the answer says what that is; who asks for something else may ask again.
+#[test]
+fn a_player_gets_the_range_that_there_is() {
+    let server = Server::start(&config(2));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, playing) = play(&server, "live");
+    assert_eq!(playing.header("Range"), "npt=now-");
+    let wall = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.expect("behind 1970").as_millis() as u64
+    };
+    let clock = |from: u64| Range::Clock { from, to: None }.text();
+    for _ in 0..2 {
+        ask_while_playing(&mut peer, "PAUSE");
+        let now = wall();
+        for wrong in [
+            "npt=5-10",
+            "smpte=0:10:00-",
+            "npt=soon-",
+            &clock(now - 60_000),
+            &clock(now + 60_000),
+        ] {
+            let answer = peer.ask("PLAY", "/", &[("Range", wrong)], "");
+            assert_eq!((answer.status, answer.frames_before), (457, 0), "{wrong}: {answer:?}");
+        }
+        let again = peer.ask("PLAY", "/", &[("Range", "npt=17.25-")], "");
+        assert_eq!((again.status, again.header("Range")), (200, "npt=now-"), "{again:?}");
+        assert_begins_as_told(&mut peer, &again);
+        ask_while_playing(&mut peer, "PAUSE");
+        let again = peer.ask("PLAY", "/", &[("Range", &clock(now))], "");
+        assert_eq!(again.status, 200, "{again:?}");
+        let Some(Range::Clock { from, to: None }) = Range::parse(again.header("Range")) else {
+            panic!("{again:?}")
+        };
+        // From the keyframe before: a GOP has half a second.
+        assert!((now - 5_000..=wall()).contains(&from), "{from} at {now}");
+        assert_begins_as_told(&mut peer, &again);
+    }
+    assert_eq!(server.counters()["viewers"], 1);
+}
+
 #[test]
 fn a_player_is_told_what_is_not_there() {
     let server = Server::start(&config(2));
@@ -341,6 +455,94 @@ fn a_player_is_told_what_is_not_there() {
     assert!(matches!(peer.hear(), Heard::End));
     assert_eq!(server.counters()["protocol_errors"], 1);
 }
+
+/// Whoever sends what is neither a message nor a packet is let go, and the log says for what.
+#[test]
+fn garbage_between_packets_ends_a_peer_with_a_reason() {
+    let server = Server::start(&config(1));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, _) = play(&server, "live");
+    // A packet of nobody, a report that is none: passed over.
+    peer.send(b"$\x09\x00\x04abcd$\x01\x00\x04efgh");
+    assert_eq!(ask_while_playing(&mut peer, "GET_PARAMETER").status, 200);
+    peer.send(b"\x00garbage");
+    while !matches!(peer.hear_cut(), Heard::End) {}
+    server.wait_log(&["viewer left", "RTSP", "broke the protocol", "0x00"], WITHIN);
+    let counters = server.counters();
+    assert_eq!(
+        (counters["viewers"], counters["protocol_errors"]),
+        (0, 1),
+        "{counters:?}"
+    );
+}
+
+/// A receiver report on a medium (RFC 3550, 6.4.2), interleaved.
+fn report(channel: u8, lost: u32) -> Vec<u8> {
+    let mut frame = vec![b'$', channel, 0, 32, 0x81, 201, 0, 7];
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 2]);
+    frame.extend(lost.to_be_bytes());
+    frame.extend([0; 16]);
+    frame
+}
+
+/// What players report as lost is counted, each loss once.
+#[test]
+fn losses_that_players_report_are_counted() {
+    let server = Server::start(&config(1));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let (mut peer, _) = play(&server, "live");
+    for (channel, lost) in [(1, 0), (1, 3), (1, 3), (3, 4), (1, 2), (1, 5)] {
+        peer.send(&report(channel, lost));
+    }
+    ask_while_playing(&mut peer, "GET_PARAMETER");
+    let counters = server.counters();
+    assert_eq!(
+        (counters["viewer_reports"], counters["viewer_packets_lost"]),
+        (6, 9),
+        "{counters:?}"
+    );
+}
+
+/// Connections that come to nothing are ended: one whose request is not whole in its time; with `PENSTOCK_LONG`, also a
+/// player that is paused and says nothing within its session's timeout, while one that says anything goes on.
+#[test]
+fn half_open_sessions_are_reaped() {
+    let server = Server::start(&config(1));
+    let clip = clips::SHORT_GOPS.file();
+    let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
+    server.wait_live("live", Duration::from_secs(10));
+    let mut half = Peer::connect(server.rtsp(), "live");
+    let text = half.text("OPTIONS", "", &[], "");
+    half.send(&text.as_bytes()[..text.len() - 2]);
+    half.ends_within(REQUEST + SLACK);
+    assert_eq!(server.counters()["connections_slow"], 1);
+    if std::env::var_os("PENSTOCK_LONG").is_none() {
+        return;
+    }
+    let (mut silent, _) = play(&server, "live");
+    ask_while_playing(&mut silent, "PAUSE");
+    let (mut alive, _) = play(&server, "live");
+    ask_while_playing(&mut alive, "PAUSE");
+    let before = std::time::Instant::now();
+    while !silent.has_ended_within(KEEP_ALIVE) {
+        ask_while_playing(&mut alive, "OPTIONS");
+        assert!(before.elapsed() < SESSION + SLACK, "a silent player is kept");
+    }
+    assert!(before.elapsed() > SESSION, "it had {:?}", before.elapsed());
+    server.wait_log(&["viewer left", "RTSP", "nothing"], WITHIN);
+    assert_eq!(server.counters()["connections_idle"], 1);
+    ask_while_playing(&mut alive, "PLAY");
+}
+
+/// In which a request is to be whole.
+const REQUEST: Duration = Duration::from_secs(20);
+/// As it is told in `Session`.
+const SESSION: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A peer may turn to something else on its connection: what it was before is over, and counted so.
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::UdpSocket;
+use std::path::Path;
 use std::time::Duration;
 
 use support::clips;
@@ -30,13 +31,9 @@ fn config(shards: u32) -> serde_json::Value {
     server::with_rtsp(server::config(shards))
 }
 
-/// ffmpeg's clip by UDP, watched over HTTP and, by UDP too, by ffmpeg.
-#[test]
-fn what_ffmpeg_pushes_by_udp_comes_out_of_every_output() {
-    let server = Server::start(&config(2));
-    let clip = clips::B_FRAMES.file();
+/// A publisher's clip by UDP, watched over HTTP and, by UDP too, by ffmpeg.
+fn pushed(server: &Server, clip: &Path, ended: impl FnOnce(), rules: Rules) {
     let dir = support::scratch("udp");
-    let publisher = rtsp::ffmpeg_push(&clip, &server.rtsp_url("live"), UDP);
     server.wait_live("live", Duration::from_secs(10));
     let recorders: Vec<Recorder> = ["flv", "ts", "mp4"]
         .into_iter()
@@ -44,16 +41,16 @@ fn what_ffmpeg_pushes_by_udp_comes_out_of_every_output() {
         .collect();
     let played = dir.join("live.mkv");
     let player = rtsp::ffmpeg_record(&server.rtsp_url("live"), UDP, &played);
-    publisher.succeed(SLACK);
+    ended();
     for recorder in recorders {
         let file = recorder.path.clone();
         assert!(recorder.finish() > 0, "{}: no byte came", file.display());
         strict::assert_strict(&file);
-        compare::assert_equal(&clip, &file, NEAR_END);
+        compare::assert_equal(clip, &file, rules);
         compare::assert_decodes(&file);
     }
     player.succeed(SLACK);
-    compare::assert_equal(&clip, &played, JOINED_NEAR_END);
+    compare::assert_equal(clip, &played, JOINED_NEAR_END);
     compare::assert_decodes(&played);
     let counters = server.counters();
     assert_eq!(
@@ -62,6 +59,23 @@ fn what_ffmpeg_pushes_by_udp_comes_out_of_every_output() {
         "{counters:?}"
     );
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
+}
+
+#[test]
+fn what_ffmpeg_pushes_by_udp_comes_out_of_every_output() {
+    let server = Server::start(&config(2));
+    let clip = clips::B_FRAMES.file();
+    let publisher = rtsp::ffmpeg_push(&clip, &server.rtsp_url("live"), UDP);
+    pushed(&server, &clip, || publisher.succeed(SLACK), NEAR_END);
+}
+
+#[test]
+fn what_gstreamer_pushes_by_udp_comes_out_of_every_output() {
+    let server = Server::start(&config(2));
+    let clip = clips::NO_B_FRAMES.file();
+    let publisher = rtsp::gstreamer_push(&clip, &server.rtsp_url("live"), "udp");
+    let ended = || rtsp::gstreamer_pushed(&server, &publisher, &clip, SLACK);
+    pushed(&server, &clip, ended, JOINED_NEAR_END);
 }
 
 #[test]
@@ -130,9 +144,14 @@ fn a_player_by_udp_pauses_and_goes_on() {
         let (bytes, from) = rtcp.recv_from(&mut packet).expect("a report");
         assert_eq!((from.port(), packet[1]), (odd, 200), "a sender report of {bytes} bytes");
         assert_eq!(peer.ask("PAUSE", "/", &[], "").status, 200);
-        // What was under way is heard out: then comes nothing, while the stream goes on.
+        // What was sent before the answer is here. Then comes nothing, while the stream goes on.
         rtp.set_nonblocking(true).expect("a socket");
         while rtp.recv_from(&mut packet).is_ok() {}
+        let before = server.counters()["frames_in"];
+        server.wait_counters("the stream goes on", SLACK, |counters| {
+            counters["frames_in"] > before + 20
+        });
+        assert!(rtp.recv_from(&mut packet).is_err(), "it is paused");
         rtp.set_nonblocking(false).expect("a socket");
     }
     let stranger = UdpSocket::bind("127.0.0.1:0").expect("a free port");

@@ -25,6 +25,7 @@ pub mod publish;
 pub mod quantity;
 pub mod report;
 pub mod scene;
+pub mod sealed;
 pub mod seats;
 pub mod segmented;
 pub mod server;

@@ -1,6 +1,7 @@
 //! `numbers`: does penstock reach the figures that were promised? Each beside its bar.
 
 mod ratios;
+pub mod rtsp_udp;
 pub mod scale;
 
 use std::time::Duration;
@@ -51,6 +52,10 @@ pub enum Number {
     FloorRtmp,
     /// 1,000 RTMP viewers, three turns a second, against the floor.
     FloorMerged,
+    /// 1,000 RTSP viewers over TCP against the floor.
+    RtspTcp,
+    /// 200 RTSP viewers by UDP: packets per CPU second, cut by the kernel and one by one.
+    RtspUdp,
     /// 1,000 HLS viewers: CPU per GB against nginx with the same segments as files.
     HlsNginx,
     /// 100 LL-HLS viewers: a part's end to its last byte.
@@ -76,7 +81,7 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         settings.shards.to_string()
     };
     report.fact("shards", shards);
-    let scenes: [(Number, Scene); 17] = [
+    let scenes: [(Number, Scene); 19] = [
         (Number::Join, join),
         (Number::Latency, latency),
         (Number::Thousand, thousand),
@@ -91,6 +96,8 @@ pub fn run(number: Number, settings: &Settings) -> anyhow::Result<Report> {
         (Number::FloorFlv, ratios::flv),
         (Number::FloorRtmp, ratios::rtmp),
         (Number::FloorMerged, ratios::merged),
+        (Number::RtspTcp, ratios::rtsp),
+        (Number::RtspUdp, rtsp_udp::scene),
         (Number::HlsNginx, segmented::hls_nginx),
         (Number::LlHls, segmented::ll_hls),
         (Number::LlBurst, segmented::ll_burst),

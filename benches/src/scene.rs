@@ -23,6 +23,8 @@ pub enum Packaging {
     Ts,
     Mp4,
     Rtmp,
+    /// Interleaved in its connection.
+    Rtsp,
 }
 
 impl Packaging {
@@ -32,6 +34,7 @@ impl Packaging {
             Packaging::Ts => "TS",
             Packaging::Mp4 => "MP4",
             Packaging::Rtmp => "RTMP",
+            Packaging::Rtsp => "RTSP",
         }
     }
 }
@@ -56,8 +59,18 @@ impl Stage {
     }
 
     pub fn start_streams(settings: &Settings, kilobits: u32, streams: u32) -> anyhow::Result<Stage> {
+        Stage::start_with(settings, kilobits, streams, &serde_json::json!({}))
+    }
+
+    /// With further keys of `config.penstock`.
+    pub fn start_with(
+        settings: &Settings,
+        kilobits: u32,
+        streams: u32,
+        keys: &serde_json::Value,
+    ) -> anyhow::Result<Stage> {
         let clip = Arc::new(Clip::of(kilobits, &clips()?)?);
-        let server = placement::as_server(|| Server::start(settings))?;
+        let server = placement::as_server(|| Server::start_with(settings, keys))?;
         let names: Vec<String> = match streams {
             1 => vec!["live".into()],
             _ => (1..=streams).map(|number| format!("live+{number}")).collect(),
@@ -90,6 +103,7 @@ impl Stage {
             Packaging::Ts => format!("http://{http}/{name}.ts"),
             Packaging::Mp4 => format!("http://{http}/{name}.mp4"),
             Packaging::Rtmp => rtmp_url(&self.server, name),
+            Packaging::Rtsp => format!("rtsp://{}/{name}", self.server.rtsp),
         })
     }
 

@@ -41,6 +41,7 @@ pub struct Server {
     board: Arc<Board>,
     pub http: SocketAddr,
     pub rtmp: SocketAddr,
+    pub rtsp: SocketAddr,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +55,7 @@ struct Said {
     lines: Vec<String>,
     http: Option<SocketAddr>,
     rtmp: Option<SocketAddr>,
+    rtsp: Option<SocketAddr>,
     ready: bool,
     ended: bool,
     counters: BTreeMap<String, u64>,
@@ -97,10 +99,11 @@ impl Server {
             board,
             http: unknown,
             rtmp: unknown,
+            rtsp: unknown,
         };
-        (server.http, server.rtmp) = server.wait("ready", START, |said| {
+        (server.http, server.rtmp, server.rtsp) = server.wait("ready", START, |said| {
             said.ready.then_some(())?;
-            Some((said.http?, said.rtmp?))
+            Some((said.http?, said.rtmp?, said.rtsp?))
         })?;
         Ok(server)
     }
@@ -178,6 +181,7 @@ impl Said {
         match (words.next(), words.next(), words.next()) {
             (Some("listening"), Some("http"), Some(address)) => self.http = address.parse().ok(),
             (Some("listening"), Some("rtmp"), Some(address)) => self.rtmp = address.parse().ok(),
+            (Some("listening"), Some("rtsp"), Some(address)) => self.rtsp = address.parse().ok(),
             (Some("ready"), None, None) => self.ready = true,
             (Some("counter"), Some(name), Some(value)) => {
                 if let Ok(value) = value.parse() {
@@ -229,6 +233,7 @@ fn write_config(shards: u32, keys: &serde_json::Value) -> anyhow::Result<PathBuf
             "protocols": [
                 {"connector": "HTTP", "port": 0, "interface": "127.0.0.1"},
                 {"connector": "RTMP", "port": 0, "interface": "127.0.0.1"},
+                {"connector": "RTSP", "port": 0, "interface": "127.0.0.1"},
                 {"connector": "FLV"}, {"connector": "HTTPTS"}, {"connector": "MP4"},
                 {"connector": "HLS"}, {"connector": "CMAF"}
             ],
@@ -254,11 +259,12 @@ pub fn build_folder() -> anyhow::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// The server beside this program. Under cargo, which builds this package alone, it is first brought up to date.
+/// The server beside this program. Under cargo, which builds this package alone, it is first brought up to date; nextest
+/// has built all of the workspace, and with other features of what it depends on.
 pub fn sibling() -> anyhow::Result<PathBuf> {
     let folder = build_folder()?;
     let binary = folder.join("penstock");
-    if let Some(cargo) = std::env::var_os("CARGO") {
+    if let Some(cargo) = std::env::var_os("CARGO").filter(|_| std::env::var_os("NEXTEST").is_none()) {
         build(&cargo, &folder)?;
     }
     if !binary.exists() {
@@ -295,6 +301,7 @@ mod tests {
         for line in [
             "listening http 127.0.0.1:4000",
             "listening rtmp [::]:5000",
+            "listening rtsp 127.0.0.1:5554",
             "ready",
             "counter frames_muxed 12",
             "counter memory_blocks_used 3",
@@ -305,6 +312,7 @@ mod tests {
         }
         assert_eq!(said.http.map(|address| address.port()), Some(4000));
         assert_eq!(said.rtmp.map(|address| address.port()), Some(5000));
+        assert_eq!(said.rtsp.map(|address| address.port()), Some(5554));
         assert_eq!((said.ready, said.answers, said.counters["frames_muxed"]), (true, 1, 12));
         assert_eq!(counter(&said.counters, "frames_muxed").ok(), Some(12));
         assert!(counter(&said.counters, "frames_mixed").is_err());

@@ -6,6 +6,7 @@ use clap::Parser;
 use penstock_benches::audience::Audience;
 use penstock_benches::floor;
 use penstock_benches::load::{self, Options};
+use penstock_benches::numbers::rtsp_udp;
 use penstock_benches::page;
 use penstock_benches::report::Report;
 use penstock_benches::scene::{Packaging, Stage};
@@ -138,10 +139,51 @@ fn a_pair_is_measured_and_the_floor_makes_the_sends_that_penstock_made() {
 }
 
 #[test]
+fn rtsp_over_tcp_is_measured_against_the_floor() {
+    let line = "floor --viewers 20 --pairs 1 --seconds 1 --ramp 0 --bitrate 600 --settle 1 --packaging rtsp";
+    let options = FloorLine::parse_from(line.split(' ')).options;
+    let report = floor::run(&options, &settings().unwrap(), "floor", None).unwrap();
+    let table = report.table();
+    assert_eq!(value(&report, "viewers failed or stalled"), 0.0, "{table}");
+    assert!(value(&report, "pair 1: ratio") > 0.0, "{table}");
+    assert!(value(&report, "added latency p99") > 0.0, "{table}");
+}
+
+#[test]
+fn rtsp_by_udp_is_counted_cut_and_one_by_one() {
+    let report = rtsp_udp::measure(&settings().unwrap(), 600, 10, 1, Duration::from_secs(1)).unwrap();
+    let table = report.table();
+    // 600 kb/s are 60 packets a second and as many of sound, to each of ten.
+    for side in ["cut by the kernel", "one by one"] {
+        assert!(
+            value(&report, &format!("{side}: packets per CPU second")) > 500.0,
+            "{table}"
+        );
+    }
+    let json = report.json();
+    let cut: Vec<f64> = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["name"] == "  of them cut")
+        .map(|row| row["value"].as_f64().unwrap())
+        .collect();
+    assert!(cut[0] > 10.0 && cut[1] == 0.0, "{table}");
+    assert_eq!(value(&report, "packets not sent"), 0.0, "{table}");
+    assert!(value(&report, "packets sent and not heard") < 5.0, "{table}");
+}
+
+#[test]
 fn stamps_are_found_in_every_packaging() {
     let mut stage = Stage::start(&settings().unwrap(), 600).unwrap();
     let mut audiences = Vec::new();
-    for packaging in [Packaging::Flv, Packaging::Ts, Packaging::Mp4, Packaging::Rtmp] {
+    for packaging in [
+        Packaging::Flv,
+        Packaging::Ts,
+        Packaging::Mp4,
+        Packaging::Rtmp,
+        Packaging::Rtsp,
+    ] {
         let name = packaging.name();
         let mut audience = Audience::new(name).unwrap();
         let target = stage.target(packaging).unwrap();

@@ -3,6 +3,7 @@
 use crate::connection::{ConnId, InFlight, Life, WAITING};
 use crate::core::Core;
 use crate::kernel::Kernel;
+use crate::seal::State;
 
 /// What a connection waits for in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,28 @@ impl<M, K: Kernel> Core<M, K> {
             queued, standing,
             "who is to be served at once stands in the queue, once"
         );
+        let seals = self
+            .connections
+            .ids()
+            .filter_map(|id| self.connections.get(id)?.wrap.sealed());
+        let opening = seals.filter(|sealed| self.check_seal(sealed)).count();
+        let seals = self
+            .connections
+            .ids()
+            .filter_map(|id| self.connections.get(id)?.wrap.sealed());
+        let kept: usize = seals.map(|sealed| sealed.kept.len()).sum();
+        assert_eq!(
+            self.counters.sealed_bytes_kept.value(),
+            kept as u64,
+            "bytes kept for seals"
+        );
+        let standing = self
+            .seals
+            .opening
+            .iter()
+            .filter(|id| self.waits_for_opening(**id))
+            .count();
+        assert_eq!(opening, standing, "whose input waits stands in the queue, once");
         self.check_fanout();
         self.check_zero_copy();
         self.check_casts();
@@ -74,9 +97,10 @@ impl<M, K: Kernel> Core<M, K> {
         assert!(own.ahead <= own.unsent().len());
         if connection.is_answered() {
             let waits = connection.cursor.as_ref().is_some_and(|cursor| cursor.waits);
+            let is_opening = (connection.wrap.sealed()).is_some_and(|sealed| sealed.state == State::Opening);
             assert!(
-                waits || connection.queued || connection.writable_armed,
-                "an answer goes on at once, when its socket takes more, or when its feed has more"
+                waits || is_opening || connection.queued || connection.writable_armed,
+                "an answer goes on at once, when its socket takes more, its feed has more, or its seal is open"
             );
         }
         if let Some(shared) = &connection.shared {

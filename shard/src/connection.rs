@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::fanout::{CastId, Limit};
 use crate::limits;
+use crate::seal::{Holds, Wrap};
 
 /// Names one connection of one shard; stale once it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,48 +139,6 @@ impl Shared {
     }
 }
 
-/// Seals what one connection sends: the seam for TLS, HTTP/2 and WebSocket (DESIGN.md 4.3, "Wrap"). It moves with its
-/// connection.
-pub trait Seal: Send {
-    /// Appends the sealed form of `plain` (at most 16 KiB) to `out`.
-    fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>);
-}
-
-/// How a connection's bytes reach the socket.
-#[derive(Default)]
-pub(crate) enum Wrap {
-    /// Feed bytes by reference.
-    #[default]
-    Plain,
-    /// One sealed buffer at a time.
-    Sealed(Box<Sealed>),
-}
-
-impl Wrap {
-    /// Nothing is sealed and not sent.
-    pub fn is_sent(&self) -> bool {
-        match self {
-            Wrap::Plain => true,
-            Wrap::Sealed(sealed) => sealed.sent == sealed.unsent.len(),
-        }
-    }
-}
-
-pub(crate) struct Sealed {
-    pub seal: Box<dyn Seal>,
-    pub unsent: Vec<u8>,
-    pub sent: usize,
-}
-
-impl std::fmt::Debug for Wrap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Wrap::Plain => "Plain",
-            Wrap::Sealed(_) => "Sealed",
-        })
-    }
-}
-
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -207,6 +166,7 @@ pub(crate) enum InFlight {
     },
     Sealed {
         bytes: u32,
+        holds: Holds,
     },
 }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Connections, InFlight, Life, Own, Seal, Sealed, Wrap, ZeroCopyUse};
+use crate::connection::{ConnId, Connections, InFlight, Life, Own, ZeroCopyUse};
 use crate::counters::ShardCounters;
 use crate::datagrams::Sockets;
 use crate::fanout::{FanOut, GroupId, Pauses, Standing};
@@ -18,6 +18,7 @@ use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::outgoing::Connecting;
 use crate::pool::Pool;
+use crate::seal::{Seals, Wrap};
 use crate::timers::{Heap, Wheel};
 
 /// What the operations of a ring are for; the upper byte of their user data.
@@ -92,6 +93,8 @@ pub enum End {
     OwnOverflow,
     /// The appliance's code for it panicked.
     Panicked,
+    /// Its seal was not open in its time.
+    Unopened,
 }
 
 /// What the core has to tell the appliance.
@@ -122,7 +125,7 @@ pub struct Detached<S = OwnedFd> {
     pub socket: S,
     /// Session bytes that its socket has not taken yet.
     pub unsent: Vec<u8>,
-    /// Its seal, with what is sealed and not sent.
+    /// Its seal, with what is sealed and not sent, and what is received and not opened.
     pub(crate) wrap: Wrap,
     /// A viewer's place in its feed.
     pub(crate) standing: Option<Standing>,
@@ -171,6 +174,7 @@ pub struct Core<M, K: Kernel = Uring> {
     pub(crate) stopped: bool,
     /// Buffers for session bytes.
     pub(crate) spare: Vec<Vec<u8>>,
+    pub(crate) seals: Seals,
     /// Places of the table that are kept for connections on their way here.
     pub(crate) seats: usize,
 }
@@ -215,6 +219,7 @@ impl<M, K: Kernel> Core<M, K> {
             armed: Vec::new(),
             stopped: false,
             spare: Vec::new(),
+            seals: Seals::default(),
             seats: 0,
         }
     }
@@ -328,6 +333,7 @@ impl<M, K: Kernel> Core<M, K> {
     pub fn set_deadline(&mut self, id: ConnId, at: Option<u64>) {
         let connection = self.connections.get(id);
         if connection.is_some_and(|connection| matches!(connection.life, Life::Open | Life::Deaf | Life::Detaching)) {
+            let at = self.deadline_beside_seal(id, at);
             self.put_deadline(id, at);
         }
     }
@@ -453,20 +459,16 @@ impl<M, K: Kernel> Core<M, K> {
                 connection.zero_copy = detached.zero_copy;
             }
             self.fanout.rest_bytes += rest;
+            if let Some(sealed) = connection.wrap.sealed_mut() {
+                sealed.queued = false;
+                self.counters.sealed_bytes_kept.add(sealed.kept.len() as u64);
+            }
         }
+        let at = self.deadline_beside_seal(id, None);
+        self.put_deadline(id, at);
+        self.queue_opening(id);
         self.make_urgent(id);
         Some(id)
-    }
-
-    /// Everything this connection sends from here on is sealed.
-    pub fn seal(&mut self, id: ConnId, seal: Box<dyn Seal>) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.wrap = Wrap::Sealed(Box::new(Sealed {
-                seal,
-                unsent: Vec::new(),
-                sent: 0,
-            }));
-        }
     }
 
     /// A message to another shard, or to this one. It comes back when the target's inbox is full.
@@ -559,6 +561,8 @@ impl<M, K: Kernel> Core<M, K> {
             self.events.push_back(Event::ReachedEnd(id));
         }
         let wrap = std::mem::take(&mut connection.wrap);
+        let kept = wrap.sealed().map_or(0, |sealed| sealed.kept.len());
+        self.counters.sealed_bytes_kept.sub(kept as u64);
         let (zero_copy, pacing) = (connection.zero_copy, connection.pacing);
         let standing = self.standing(id);
         // The descriptor itself, not another one of it: there may be none left.
@@ -588,6 +592,11 @@ impl<M, K: Kernel> Core<M, K> {
         debug_assert!(cancelled.is_ok() && emptied.is_ok());
         let own = std::mem::take(&mut connection.own);
         self.spare_own(own.bytes, own.rest);
+        if let Some(sealed) = connection.wrap.sealed_mut() {
+            self.seals.give_back(std::mem::take(&mut sealed.unsent));
+            self.counters.sealed_bytes_kept.sub(sealed.kept.len() as u64);
+            self.seals.give_back(std::mem::take(&mut sealed.kept));
+        }
         self.counters.connections_open.sub(1);
         Some(connection.socket)
     }

@@ -145,6 +145,13 @@ counters! {
         connections_closed_stalled: Total "connections", "Connections closed because the peer took nothing for stall_max: it stopped reading, or its network is gone.";
         connections_closed_own: Total "connections", "Connections closed because they did not read our answers.";
         connections_panicked: Total "connections", "Connections closed because a defect of penstock showed in serving them: please report the log's line.";
+        seals_begun: Total "connections", "Connections that began to be sealed: TLS handshakes.";
+        seals_opened: Total "connections", "Of these, connections that both sides sealed.";
+        seals_refused: Total "connections", "Of these, connections ended because the peer did not speak the seal's protocol, or did not agree.";
+        seals_timed_out: Total "connections", "Of these, connections ended because they were not sealed within 10 s.";
+        sealed_bytes_kept: Gauge "bytes", "Bytes received that wait for the rest of their record or message.";
+        seals_closed_kept: Total "connections", "Connections closed because half records of all peers took more memory than a shard gives them.";
+        seals_broken: Total "connections", "Sealed connections ended because what came was damaged or forged, or nothing more could be sealed.";
         datagram_sockets_open: Gauge "sockets", "Sockets for datagrams open.";
         datagram_viewers: Gauge "viewers", "Viewers and groups that are sent datagrams.";
         datagrams_sent: Total "datagrams", "Datagrams that sockets took.";

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use crate::connection::{ConnId, GENERATION_MASK};
 use crate::core::{Core, Operation, connection_of};
@@ -151,6 +152,17 @@ impl<M, K: Kernel> Core<M, K> {
         }
         self.counters.datagram_sockets_open.add(1);
         Ok(id)
+    }
+
+    /// Opens two datagram sockets of one peer: at an even port of `ports`, and at the next.
+    ///
+    /// # Errors
+    /// As [`Core::open_datagrams`], and what the kernel says: `EADDRINUSE` where every pair of `ports` is taken.
+    pub fn open_datagram_pair(&mut self, ip: IpAddr, ports: Range<u16>) -> io::Result<[DatagramId; 2]> {
+        let [even, odd] = self.kernel.datagram_pair(ip, ports)?;
+        let even = self.open_datagrams(even)?;
+        let odd = self.open_datagrams(odd).inspect_err(|_| self.close_datagrams(even))?;
+        Ok([even, odd])
     }
 
     /// The socket is closed. Viewers that still have routes by it are told that these do not lead anywhere.

@@ -127,7 +127,7 @@ pub(crate) struct FanOut {
     slice_bytes: usize,
     /// Rests of records copied for viewers that fell behind and not yet sent.
     pub rest_bytes: usize,
-    /// Scratch for join headers, skip headers, rests and plain bytes to be sealed.
+    /// Scratch for join headers, skip headers and rests.
     scratch: Vec<u8>,
     /// What all viewers here cost ([`load`]).
     demand: u64,

@@ -12,7 +12,8 @@
 //! - Dropping a socket closes it; its slot is emptied first.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::pool::log::Span;
 pub use crate::sys::datagrams::{Datagrams, Pieces, Received};
 use crate::sys::uring::More;
 pub use crate::sys::uring::{Armed, Completion, ReceiveBuffers, Signalling, Uring, Went};
-use crate::sys::{clock, socket};
+use crate::sys::{clock, datagrams, socket};
 
 /// Bytes on their way to a socket.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +108,10 @@ pub trait Kernel: Sized + 'static {
     fn take_accepted(&mut self, result: i32) -> Self::Socket;
     /// A socket for a connection to `to`, not connected yet.
     fn outgoing(&mut self, to: SocketAddr) -> io::Result<Self::Socket>;
+    /// Two bound datagram sockets: at an even port of `ports`, and at the next.
+    fn datagram_pair(&mut self, _ip: IpAddr, _ports: Range<u16>) -> io::Result<[Self::Socket; 2]> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     fn peer_address(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
     fn local_address(&self, socket: &Self::Socket) -> io::Result<SocketAddr>;
     /// Sends a span by reference to its pages; how many bytes the socket took.
@@ -259,6 +264,10 @@ impl Kernel for Uring {
 
     fn outgoing(&mut self, to: SocketAddr) -> io::Result<OwnedFd> {
         socket::outgoing(to, Duration::from_millis(limits::STALL_MAX_MILLIS))
+    }
+
+    fn datagram_pair(&mut self, ip: IpAddr, ports: Range<u16>) -> io::Result<[OwnedFd; 2]> {
+        datagrams::open_pair(ip, ports.start, ports.end)
     }
 
     fn peer_address(&self, socket: &OwnedFd) -> io::Result<SocketAddr> {

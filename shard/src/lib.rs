@@ -39,6 +39,8 @@ mod outgoing;
 pub mod pool;
 pub mod ring;
 #[cfg(not(loom))]
+pub mod seal;
+#[cfg(not(loom))]
 pub mod shard;
 pub mod sys;
 #[cfg(not(loom))]

@@ -101,6 +101,31 @@ pub const RANGE_COPIED_BYTES_MAX: u64 = RANGE_BYTES;
 pub const RELEASE_MICROS: u64 = 500_000;
 /// Plain bytes sealed at once: one TLS record.
 pub const SEALED_PLAIN_BYTES: usize = 16 * 1024;
+/// One sealed buffer: one record. Several would save sends (a fifth to a third of what TLS costs at 33 to 116 kB a turn), and hold
+/// more for each viewer that stops reading.
+pub const SEALED_BUFFER_BYTES: usize = SEALED_PLAIN_BYTES + SEALED_OVERHEAD_BYTES;
+/// What sealing adds to a record: TLS 1.2 the most, 29 bytes, and now and then a message of its own ahead of it.
+pub const SEALED_OVERHEAD_BYTES: usize = 128;
+/// What is kept for a seal that waits for the rest of a record or of a message of its own: TLS's longest handshake message is
+/// 65,535 bytes in as few records as there may be.
+pub const SEALED_KEPT_BYTES_MAX: usize = 80 * 1024;
+/// And for all seals of a shard: 8,000 connections with half a record each. Who holds more than that has no use for it.
+pub const SEALED_KEPT_ALL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// What is left of it when it was too much.
+pub const SEALED_KEPT_ALL_BYTES_LEFT: u64 = SEALED_KEPT_ALL_BYTES_MAX / 8 * 7;
+/// How long a seal may take to be open: a handshake is two round trips, and a lost packet costs a second or three.
+pub const OPENING_MICROS_MAX: u64 = 10_000_000;
+/// Bytes of a seal's own that may be unsent, behind one sealed buffer: a handshake's answers with a long chain of
+/// certificates. A peer that makes it say more without reading is closed.
+pub const SEALED_ANSWERS_BYTES_MAX: usize = 128 * 1024;
+/// Seals that are not open yet take so much of a pass, or one of them does: a handshake is a signature and a key exchange,
+/// 0.1 to 1 ms, and a thousand viewers may come back in the same second.
+pub const OPENING_MICROS: u64 = 1000;
+/// Buffers up to this size go back to the shard's pool: a sealed buffer, or a receive behind half a record.
+pub const SEALED_POOLED_BYTES: usize = SEALED_KEPT_BYTES_MAX;
+const _: () = assert!(SEALED_BUFFER_BYTES <= SEALED_POOLED_BYTES);
+/// Pooled buffers kept: a slice's worth of sends.
+pub const SEALED_POOLED_MAX: usize = SLICE_SENDS;
 
 /// How long a connection that was ended cleanly may take to read the rest (DESIGN.md 4.3).
 pub const DRAIN_MICROS: u64 = 2_000_000;

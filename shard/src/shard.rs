@@ -18,6 +18,7 @@ use crate::kernel::{Buffers, Completion, Kernel, ReceiveBuffers, Signalling, Uri
 use crate::limits;
 use crate::mesh::{Mesh, ShardId};
 use crate::pool::{BLOCK_BYTES, Pool};
+use crate::seal::{Broken, Outcome};
 use crate::sys::socket;
 
 /// The appliance's side of a shard: sessions, streams, decisions. Every call is an event; what to do goes through
@@ -34,6 +35,11 @@ pub trait App<K: Kernel = Uring>: Sized {
     /// then the next send tells. Ends the connection where the appliance does not say otherwise.
     fn half_closed(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId) {
         core.peer_ended(conn);
+    }
+    /// What came on `conn`, which is sealed, is not what its seal takes. It is not received any more; what the seal had to
+    /// say about it is queued, and goes out where the appliance does not abort.
+    fn broken(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, _why: Broken) {
+        core.finish(conn);
     }
     /// `conn` exists no more.
     fn ended(&mut self, core: &mut Core<Self::Message, K>, conn: ConnId, why: End);
@@ -168,6 +174,8 @@ pub struct Shard<A: App<K>, K: Kernel = Uring> {
     buffers: K::Buffers,
     completions: Vec<Completion>,
     expired: Vec<ConnId>,
+    /// What came out of a seal.
+    opened: Vec<u8>,
     /// The pass before this one found that there is more to do.
     is_awake: bool,
 }
@@ -200,6 +208,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             buffers,
             completions: Vec::new(),
             expired: Vec::new(),
+            opened: Vec::new(),
             is_awake: false,
         })
     }
@@ -245,6 +254,7 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
         } else {
             self.enter()?;
         }
+        self.open_waiting();
         self.messages();
         self.timers()?;
         self.events();
@@ -417,15 +427,29 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             let bytes = completion.result.max(0) as usize;
             self.core.counters.bytes_received.add(bytes as u64);
             if bytes > 0 && matches!(life, Life::Open | Life::Deaf | Life::Detaching) {
-                self.app.received(&mut self.core, id, self.buffers.bytes(buffer, bytes));
+                let bytes = self.buffers.bytes(buffer, bytes);
+                match self.core.is_sealed(id) {
+                    false => self.app.received(&mut self.core, id, bytes),
+                    true if self.core.keep_sealed(id, bytes) => self.open(id),
+                    true => {}
+                }
             }
             self.buffers.give_back(buffer);
         }
+        if completion.result <= 0 && self.core.waits_for_opening(id) {
+            self.open(id);
+        }
+        let Some(connection) = self.core.connections.get(id) else {
+            return;
+        };
+        let life = connection.life;
         match completion.result {
             1.. => self.rearm(id, armed),
             // A peer may end its side with its request; what is queued for it is still sent, within the deadline.
             0 if life == Life::Flushing => {}
             0 if life == Life::Draining => self.core.end(id, End::Finished),
+            // It said so before.
+            0 if life == Life::Open && self.core.has_peer_closed(id) => {}
             0 if life == Life::Open => self.app.half_closed(&mut self.core, id),
             // Where it goes to, its receive finds the same end.
             0 if life == Life::Detaching => self.core.detached(id),
@@ -440,6 +464,36 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
             error if error == -libc::ECONNRESET => self.core.end(id, End::Peer),
             error if error == -libc::ETIMEDOUT => self.core.end(id, End::Stalled),
             error => self.core.end(id, End::Failed(-error)),
+        }
+    }
+
+    /// Hands out what the seal of `id` makes of what came.
+    fn open(&mut self, id: ConnId) {
+        let mut opened = std::mem::take(&mut self.opened);
+        opened.clear();
+        let outcome = self.core.open_sealed(id, &mut opened);
+        if !opened.is_empty() && self.core.connections.get(id).is_some() {
+            self.app.received(&mut self.core, id, &opened);
+        }
+        self.opened = opened;
+        let Some(connection) = self.core.connections.get(id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Broken(why) => self.app.broken(&mut self.core, id, why),
+            Outcome::PeerClosed if connection.life == Life::Open => self.app.half_closed(&mut self.core, id),
+            Outcome::PeerClosed | Outcome::Opened | Outcome::Gone => {}
+        }
+    }
+
+    /// Seals that are not open yet take their share of the pass.
+    fn open_waiting(&mut self) {
+        let until = self.core.kernel.monotonic_micros() + limits::OPENING_MICROS;
+        while let Some(id) = self.core.next_opening() {
+            self.open(id);
+            if self.core.kernel.monotonic_micros() >= until {
+                break;
+            }
         }
     }
 
@@ -512,7 +566,9 @@ impl<A: App<K>, K: Kernel> Shard<A, K> {
     fn may_sleep(&mut self) -> io::Result<bool> {
         let core = &mut self.core;
         let now = core.kernel.monotonic_micros();
-        if core.stopped || core.fanout.has_work(now) || core.mesh.has_messages(core.id) || !core.events.is_empty() {
+        let is_opening = !core.seals.opening.is_empty();
+        let has_work = is_opening || core.fanout.has_work(now) || core.mesh.has_messages(core.id);
+        if core.stopped || has_work || !core.events.is_empty() {
             return Ok(false);
         }
         let rest = core
@@ -581,7 +637,11 @@ impl<M, K: Kernel> Core<M, K> {
                 connection.deadline = u64::MAX;
                 match connection.life {
                     Life::Connecting => self.fail_connect(id, libc::ETIMEDOUT),
-                    Life::Open | Life::Deaf | Life::Detaching => self.events.push_back(Event::Deadline(id)),
+                    Life::Open | Life::Deaf | Life::Detaching => {
+                        if !self.end_unopened(id) {
+                            self.events.push_back(Event::Deadline(id));
+                        }
+                    }
                     // It had its time to read the rest: what is left is thrown away.
                     Life::Flushing => self.end(id, End::Aborted),
                     // The kernel's copy of the rest goes too (DESIGN.md 4.3): a peer that reads nothing would hold it.

@@ -46,7 +46,12 @@ impl<K: Kernel> App<K> {
                 }
                 Session::Rtmp(session) => &session.role,
                 Session::Rtsp(session) => &session.role,
+                Session::Pull(_) => continue,
             };
+            if let Session::Rtsp(session) = &peer.session {
+                let is_listed = self.groups.listeners().any(|(_, conn)| conn == peer.id);
+                assert_eq!(session.listens(), is_listed, "who listens to groups is listed");
+            }
             match role {
                 Role::Watching { .. } | Role::Paused { .. } | Role::Asking { since: Some(_), .. } => viewers += 1,
                 Role::Publishing { name, claim, place } => {
@@ -74,6 +79,8 @@ impl<K: Kernel> App<K> {
         assert!(self.directory.is_empty(), "no name is claimed by the dead");
         assert!(self.watches.is_empty(), "no feed is watched by nobody");
         assert!(self.datagrams.is_empty(), "no address is the dead's");
+        assert!(self.tunnels.is_empty(), "no half of a tunnel is the dead's");
+        assert!(self.groups.is_empty(), "no group is sent to for the dead");
         assert!(self.outbox.is_empty(), "no message waits");
         assert!(self.placement.is_empty(), "no viewer is on its way");
     }

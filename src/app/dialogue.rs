@@ -102,6 +102,11 @@ pub(super) trait Dialogue<K: Kernel> {
     /// Sends what the session has to say, where no event can be among it.
     fn transmit(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId);
 
+    /// Whether it can go to another shard, where its stream is at home.
+    fn is_portable(&self) -> bool {
+        true
+    }
+
     /// The session as bytes.
     fn export(&self, out: &mut Vec<u8>);
 
@@ -126,6 +131,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut **session),
             Session::Rtsp(session) => Some(&mut **session),
+            Session::Pull(_) => None,
         }
     }
 
@@ -135,6 +141,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&session.role),
             Session::Rtsp(session) => Some(&session.role),
+            Session::Pull(_) => None,
         }
     }
 
@@ -143,6 +150,7 @@ impl Session {
             Session::Http(_) => None,
             Session::Rtmp(session) => Some(&mut session.role),
             Session::Rtsp(session) => Some(&mut session.role),
+            Session::Pull(_) => None,
         }
     }
 }

@@ -251,7 +251,7 @@ impl<K: Kernel> App<K> {
     }
 
     /// Viewers get the rest and the end; the name is free, at once or when the end has been fetched.
-    fn end_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
+    pub(super) fn end_stream(&mut self, core: &mut Core<Message<K>, K>, place: usize) {
         let now = core.now();
         let Some(stream) = self.streams.at_mut(place) else {
             return;

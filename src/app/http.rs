@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use penstock_proto::dash;
 use penstock_proto::http::{self, Answer as Begun, Cause, Event, Method, Output, Status};
+use penstock_proto::rtsp::tunnel::Opening;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
 use penstock_shard::kernel::Kernel;
@@ -67,6 +68,8 @@ pub(super) enum State {
     Fetching(Box<Fetch>),
     /// The body of an answer is being sent.
     Sending,
+    /// It is RTSP in HTTP, and leaves for where its other half is.
+    Tunnel(Opening),
 }
 
 impl HttpPeer {
@@ -131,6 +134,7 @@ enum Wanted {
     },
     Thing(StreamName, Asked),
     Time,
+    Tunnel(Opening),
     Nothing {
         why: String,
     },
@@ -155,7 +159,10 @@ impl<K: Kernel> App<K> {
                 return core.abort(conn);
             }
             // The session takes nothing while its request waits.
-            if matches!(peer.state, State::Asking { .. } | State::Fetching(_) | State::Sending) {
+            if matches!(
+                peer.state,
+                State::Asking { .. } | State::Fetching(_) | State::Sending | State::Tunnel(_)
+            ) {
                 return;
             }
             let pending = std::mem::take(&mut peer.pending);
@@ -242,6 +249,9 @@ impl<K: Kernel> App<K> {
     }
 
     fn wanted(&self, now: u64, request: &http::Request<'_>, address: SocketAddr) -> Wanted {
+        if let Some(opening) = self.opening_of(request) {
+            return Wanted::Tunnel(opening);
+        }
         match request.method() {
             Method::Options => return Wanted::Options,
             Method::Get | Method::Head => {}
@@ -323,6 +333,11 @@ impl<K: Kernel> App<K> {
                 dash::time::instant(clock::wall_micros(), &mut text);
                 peer.session
                     .respond(now, Status::Ok, "text/plain; charset=utf-8", text.as_bytes());
+            }
+            Wanted::Tunnel(opening) => {
+                peer.state = State::Tunnel(opening);
+                core.detach(conn);
+                return false;
             }
             Wanted::Thing(name, asked) => {
                 let fetch = Fetch {
@@ -516,7 +531,7 @@ impl<K: Kernel> App<K> {
         why: End,
     ) {
         match &peer.state {
-            State::Idle | State::Sending => {}
+            State::Idle | State::Sending | State::Tunnel(_) => {}
             State::Fetching(fetch) => self.fetch_ended(conn, &fetch.name),
             State::Asking { name, packaging, .. } => self.wait_no_longer(conn, name, *packaging),
             State::Watching {

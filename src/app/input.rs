@@ -18,6 +18,7 @@ impl<K: Kernel> App<K> {
             Session::Http(session) => session.held_bytes(),
             Session::Rtmp(session) => session.held_bytes() + self.start_bytes(&session.role),
             Session::Rtsp(session) => session.held_bytes() + self.start_bytes(&session.role),
+            Session::Pull(session) => self.pulls.held_bytes(session),
         };
         self.input_bytes = self.input_bytes + held - peer.held_bytes;
         peer.held_bytes = held;
@@ -51,6 +52,6 @@ impl<K: Kernel> App<K> {
 
 impl Peer {
     fn publishes(&self) -> bool {
-        matches!(self.session.role(), Some(Role::Publishing { .. }))
+        matches!(self.session, Session::Pull(_)) || matches!(self.session.role(), Some(Role::Publishing { .. }))
     }
 }

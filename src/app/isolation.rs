@@ -54,12 +54,16 @@ impl<K: Kernel> App<K> {
     pub(super) fn peer_ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
         let Some(mut peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
-        self.addresses.leave(peer.address.ip());
+        // Where we connect to is not counted: it is the operator's word.
+        if !matches!(peer.session, Session::Pull(_)) {
+            self.addresses.leave(peer.address.ip());
+        }
         self.stays_empty(core, &peer);
         let done = guarded(|| match &mut peer.session {
             Session::Http(session) => self.http_ended(core, conn, peer.address, session, why),
             Session::Rtmp(session) => self.rtmp_ended(core, conn, peer.address, session, why),
             Session::Rtsp(session) => self.rtsp_ended(core, conn, peer.address, session, why),
+            Session::Pull(session) => self.pull_ended(core, conn, session, why),
         });
         if done.is_none() {
             self.forsake(core, &mut peer);
@@ -81,6 +85,9 @@ impl<K: Kernel> App<K> {
 
     /// Gives up what others wait for: the stream that the peer was writing, and its name.
     fn forsake(&mut self, core: &mut Core<Message<K>, K>, peer: &mut Peer) {
+        if let Session::Pull(pull) = &peer.session {
+            return self.pull_peer_broken(core, pull);
+        }
         let Some(its) = peer.session.role_mut() else {
             return;
         };

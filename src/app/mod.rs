@@ -17,8 +17,10 @@ mod moves;
 mod outbox;
 mod placement;
 mod publishers;
+mod pulls;
 mod rtmp;
 mod rtsp;
+mod sealed;
 mod segmented;
 mod shelves;
 mod shortage;
@@ -31,8 +33,9 @@ use std::sync::Arc;
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, Detached, End, FeedId};
 use penstock_shard::datagrams::DatagramId;
-use penstock_shard::fanout::Load;
+use penstock_shard::fanout::{GroupId, Load};
 use penstock_shard::kernel::{Kernel, Uring};
+use penstock_shard::seal::Broken;
 use penstock_shard::shard;
 use tracing::{info, warn};
 
@@ -42,6 +45,8 @@ use crate::directory::{Directory, Homes};
 use crate::limits;
 use crate::messages::Message;
 use crate::names::{Hosts, NameError, PushRule, StreamName};
+use crate::resolver::Resolver;
+use crate::tls::{Clients, Servers};
 
 pub use addresses::Addresses;
 use dialogue::Role;
@@ -78,10 +83,21 @@ pub struct App<K: Kernel = Uring> {
     outbox: Outbox<Message<K>>,
     addresses: Arc<Addresses>,
     datagrams: rtsp::datagrams::Datagrams,
+    tunnels: rtsp::tunnel::Tunnels,
+    pulls: pulls::Pulls,
+    /// Of the sources' host names.
+    resolver: Option<Resolver>,
+    groups: rtsp::groups::Groups,
+    /// Whom sources by TLS must be.
+    trusts: Clients,
     /// What the sessions of this shard hold of their peers' input ([`limits::INPUT_BYTES_MAX`]).
     input_bytes: usize,
     /// When the largest window of this shard was last told to the others (µs).
     windows_published_at: u64,
+    /// What listeners that speak TLS show.
+    tls: Servers,
+    /// When a connection that could not be sealed is logged again (µs).
+    refusals_logged_from: u64,
     /// When a name that was sanitised is logged again (µs).
     names_logged_from: Cell<u64>,
     stopping: bool,
@@ -109,6 +125,8 @@ enum Timer {
     Load = 5,
     /// Those who wait for something that is fetched piece by piece are looked at.
     Waiters = 6,
+    /// Pulls are looked at.
+    Pulls = 7,
 }
 
 impl Timer {
@@ -143,6 +161,8 @@ enum Session {
     Http(Box<http::HttpPeer>),
     Rtmp(Box<rtmp::RtmpPeer>),
     Rtsp(Box<rtsp::RtspPeer>),
+    /// To a source, not from a peer.
+    Pull(Box<pulls::PullPeer>),
 }
 
 /// Sessions beside the shard's slab of connections.
@@ -195,11 +215,28 @@ impl<K: Kernel> App<K> {
             outbox: Outbox::default(),
             addresses,
             datagrams: rtsp::datagrams::Datagrams::default(),
+            tunnels: rtsp::tunnel::Tunnels::default(),
+            pulls: pulls::Pulls::default(),
+            resolver: None,
+            groups: rtsp::groups::Groups::default(),
+            trusts: Clients::default(),
             input_bytes: 0,
             windows_published_at: 0,
+            tls: Servers::default(),
+            refusals_logged_from: 0,
             names_logged_from: Cell::new(0),
             stopping: false,
         }
+    }
+
+    /// Sides of this server in connections by TLS that it makes.
+    pub fn trust(&mut self, clients: Clients) {
+        self.trusts = clients;
+    }
+
+    /// Where host names of sources are looked up; without it they have no addresses.
+    pub fn ask_names_of(&mut self, resolver: Resolver) {
+        self.resolver = Some(resolver);
     }
 
     /// The stream name of what a peer asked for, counted when it is not what was asked, and then logged once a second.
@@ -240,6 +277,7 @@ impl<K: Kernel> App<K> {
             info!(%error, "listeners could not be closed");
         }
         self.clip = None;
+        self.end_all_pulls(core);
         self.end_all_streams(core);
         self.end_waits(core);
         for id in core.connection_ids() {
@@ -255,6 +293,7 @@ impl<K: Kernel> App<K> {
             Session::Http(peer) => peer.is_watching() || peer.is_sending(),
             Session::Rtmp(peer) => peer.is_watching(),
             Session::Rtsp(peer) => peer.is_watching(),
+            Session::Pull(_) => false,
         });
         if !watching {
             core.finish(id);
@@ -278,9 +317,10 @@ impl<K: Kernel> shard::App<K> for App<K> {
             self.counters.connections_refused_address.add(1);
             return core.abort(conn);
         }
-        let session = guarded(|| match tag {
-            tag if tag == Port::Rtmp as u32 => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
-            tag if tag == Port::Rtsp as u32 => Session::Rtsp(Box::new(rtsp::RtspPeer::new(core, conn))),
+        let port = self.seal_accepted(core, conn, tag);
+        let session = guarded(|| match port {
+            port if port == Port::Rtmp as u32 => Session::Rtmp(Box::new(rtmp::RtmpPeer::new(core, conn))),
+            port if port == Port::Rtsp as u32 => Session::Rtsp(Box::new(rtsp::RtspPeer::new(core, conn))),
             _ => Session::Http(Box::new(http::HttpPeer::new(core, conn))),
         });
         let Some(session) = session else {
@@ -298,7 +338,8 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
             Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
-            Session::Rtsp(session) => app.rtsp_received(core, conn, peer.address, session, bytes),
+            Session::Rtsp(session) => app.rtsp_heard(core, conn, peer.address, session, bytes),
+            Session::Pull(session) => app.pull_received(core, conn, session, bytes),
         });
     }
 
@@ -306,12 +347,19 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_half_closed(core, conn, session),
             // A publisher has ended its stream, and a player speaks as long as it plays.
-            Session::Rtmp(_) | Session::Rtsp(_) => core.peer_ended(conn),
+            Session::Rtmp(_) | Session::Rtsp(_) | Session::Pull(_) => core.peer_ended(conn),
         });
     }
 
-    fn datagram(&mut self, core: &mut Core<Message<K>, K>, _socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
-        self.rtsp_datagram(core, from, bytes);
+    fn datagram(&mut self, core: &mut Core<Message<K>, K>, socket: DatagramId, from: SocketAddr, bytes: &[u8]) {
+        if !self.pull_datagram(core, socket, from, bytes) {
+            self.rtsp_datagram(core, from, bytes);
+        }
+    }
+
+    fn group_ended(&mut self, core: &mut Core<Message<K>, K>, group: GroupId) {
+        self.rtsp_group_ended(core, group);
+        self.stop_if_empty(core);
     }
 
     fn load_changed(&mut self, core: &mut Core<Message<K>, K>, load: Load) {
@@ -323,6 +371,19 @@ impl<K: Kernel> shard::App<K> for App<K> {
             ),
             Load::Eased => info!(shard, viewers, "no longer overloaded: viewers are taken in again"),
         }
+    }
+
+    fn connected(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, tag: u64) {
+        self.pull_connected(core, conn, tag);
+    }
+
+    fn connect_failed(&mut self, core: &mut Core<Message<K>, K>, tag: u64, errno: i32) {
+        self.pull_not_connected(core, tag, errno);
+        self.stop_if_empty(core);
+    }
+
+    fn broken(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: Broken) {
+        self.seal_broken(core, conn, &why);
     }
 
     fn ended(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, why: End) {
@@ -342,13 +403,17 @@ impl<K: Kernel> shard::App<K> for App<K> {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_reached_end(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_reached_end(core, conn, session),
-            Session::Rtsp(session) => app.rtsp_reached_end(core, conn, session),
+            Session::Rtsp(session) => app.rtsp_reached_end(core, conn, peer.address, session),
+            Session::Pull(_) => {}
         });
     }
 
     fn detached(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, detached: Detached<K::Socket>) {
         let Some(peer) = self.peers.take(conn) else { return };
         self.input_bytes -= peer.held_bytes;
+        let Some((peer, detached)) = self.half_leaves(core, peer, detached) else {
+            return self.stop_if_empty(core);
+        };
         match peer.session.role() {
             Some(Role::Moving { .. }) => self.move_publisher(core, peer.address, peer.session, detached),
             _ => self.viewer_leaves(core, peer.address, peer.session, detached),
@@ -367,6 +432,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Session::Http(session) => app.http_deadline(core, conn, peer.address, session),
             Session::Rtmp(session) => app.rtmp_deadline(core, conn, peer.address, session),
             Session::Rtsp(session) => app.rtsp_deadline(core, conn, peer.address, session),
+            Session::Pull(session) => app.pull_deadline(core, conn, session),
         });
     }
 
@@ -383,6 +449,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
             }
             kind if kind == Timer::Load as u8 => self.load_timer(core),
             kind if kind == Timer::Waiters as u8 => self.look_at_waiters(core),
+            kind if kind == Timer::Pulls as u8 => self.look_at_pulls(core),
             kind if kind == Timer::Stop as u8 => {
                 for id in core.connection_ids() {
                     core.abort(id);
@@ -419,6 +486,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
                 packaging,
                 outcome,
             } => self.opened(core, name, packaging, outcome),
+            Message::Half(moved) => self.half_arrives(core, *moved),
             Message::Viewer(moved) => self.viewer_arrives(core, *moved),
             Message::NotHome { name } => self.watches.forget_home(&name),
             Message::Offer(offer) => self.offered(core, *offer),
@@ -441,6 +509,10 @@ impl<K: Kernel> shard::App<K> for App<K> {
             Message::Unshelved { name } => self.unshelved(core, &name),
             Message::ShortenWindows => self.asked_to_shorten(core),
             Message::Hosts(hosts) => self.hosts = hosts,
+            Message::StartPull { name } => self.pull_from_start(core, &name),
+            Message::Pull { name, claim } => self.pull(core, name, claim),
+            Message::Resolved { tag, addresses } => self.pull_resolved(core, tag, addresses),
+            Message::Certificates(servers) => self.tls = servers,
             Message::PlayClip { name } => self.start_clip(core, name),
             Message::Shutdown => self.shut_down(core),
         }
@@ -459,5 +531,6 @@ fn reason(why: End) -> String {
         End::Evicted => "held back more than the feed's cap".into(),
         End::Stalled => "took nothing for stall_max".into(),
         End::OwnOverflow => "did not read our answers".into(),
+        End::Unopened => "the TLS handshake was not done in its time".into(),
     }
 }

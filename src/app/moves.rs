@@ -76,6 +76,7 @@ impl Peer {
             Session::Http(session) => &session.travel,
             Session::Rtmp(session) => &session.travel,
             Session::Rtsp(session) => &session.travel,
+            Session::Pull(session) => &session.travel,
         }
     }
 
@@ -84,6 +85,7 @@ impl Peer {
             Session::Http(session) => &mut session.travel,
             Session::Rtmp(session) => &mut session.travel,
             Session::Rtsp(session) => &mut session.travel,
+            Session::Pull(session) => &mut session.travel,
         }
     }
 
@@ -93,6 +95,7 @@ impl Peer {
             Session::Http(session) => session.is_watching(),
             Session::Rtmp(session) => session.is_watching(),
             Session::Rtsp(session) => session.is_movable(),
+            Session::Pull(_) => false,
         };
         is_watching && self.travel().leaving.is_none() && self.travel().rests_until <= now
     }
@@ -102,7 +105,7 @@ impl HttpPeer {
     fn progress(&self) -> Progress {
         match &self.state {
             // They are served where they are: a connection's next request may be for another stream.
-            State::Idle | State::Fetching(_) | State::Sending => Progress::Idle,
+            State::Idle | State::Fetching(_) | State::Sending | State::Tunnel(_) => Progress::Idle,
             State::Asking { .. } => Progress::Asking { since: None },
             State::Watching { since, .. } => Progress::Watching { since: *since },
         }
@@ -144,15 +147,27 @@ impl<K: Kernel> App<K> {
         if matches!(travel.settling, Settling::Settled | Settling::Returned) {
             return self.ask(core, conn, name, Some(packaging), travel.settling);
         }
+        self.leaves_for(core, conn, travel, (name, packaging), (shard, settling));
+        None
+    }
+
+    /// A viewer that asks goes to another shard.
+    pub(super) fn leaves_for(
+        &self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        travel: &mut Travel,
+        (name, packaging): (&StreamName, Packaging),
+        (to, settling): (ShardId, Settling),
+    ) {
         travel.leaving = Some(Leaving {
-            to: shard,
+            to,
             settling,
             name: name.clone(),
             packaging,
             offer: None,
         });
         core.detach(conn);
-        None
     }
 
     /// A viewer that watches `key` takes the seat that `to` gave; false when it is not there any more.
@@ -192,6 +207,8 @@ impl<K: Kernel> App<K> {
             Session::Http(peer) => (&peer.travel, peer.progress(), std::mem::take(&mut peer.pending)),
             Session::Rtmp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
             Session::Rtsp(peer) => (&peer.travel, peer.role.progress(), std::mem::take(&mut peer.pending)),
+            // It stays where its stream is.
+            Session::Pull(_) => return,
         };
         let Some(leaving) = travel.leaving.clone() else {
             return self.addresses.leave(address.ip());
@@ -204,6 +221,7 @@ impl<K: Kernel> App<K> {
                 Session::Http(peer) => peer.session.export(&mut exported),
                 Session::Rtmp(peer) => peer.session.export(&mut exported),
                 Session::Rtsp(peer) => peer.export(&mut exported),
+                Session::Pull(_) => {}
             }
         });
         if done.is_none() {
@@ -304,6 +322,7 @@ impl<K: Kernel> App<K> {
             Session::Http(session) => app.http_goes_on(core, conn, address, session, pending),
             Session::Rtmp(session) => app.rtmp_goes_on(core, conn, address, session, pending),
             Session::Rtsp(session) => app.rtsp_goes_on(core, conn, address, session, pending),
+            Session::Pull(_) => {}
         });
     }
 

@@ -135,6 +135,18 @@ impl<K: Kernel> App<K> {
                 let pending = peer.take_pending();
                 peer.feed(self, core, conn, address, &pending);
             }
+            Ok(_) if !peer.is_portable() => {
+                *peer.role() = Role::None;
+                self.release(core, name.clone(), claim);
+                self.counters.publishers_refused_busy.add(1);
+                let why = format!(
+                    "stream {} cannot be published by a tunnel where it is at home",
+                    name.as_str()
+                );
+                warn!(peer = %address, stream = name.as_str(), reason = why, "publisher refused");
+                peer.refuse_publish(Denial::Failed, &why);
+                peer.feed(self, core, conn, address, &[]);
+            }
             Ok(_) => {
                 *peer.role() = Role::Moving { name, claim };
                 core.detach(conn);
@@ -378,7 +390,7 @@ impl<K: Kernel> App<K> {
         }
     }
 
-    fn publisher_left(
+    pub(super) fn publisher_left(
         &mut self,
         core: &mut Core<Message<K>, K>,
         address: SocketAddr,

@@ -14,7 +14,8 @@ use crate::shelf::Shelving;
 impl<K: Kernel> App<K> {
     /// The arbiter hands a question on to the stream's home.
     pub(super) fn find_shelf(&mut self, core: &mut Core<Message<K>, K>, shelve: Shelve) {
-        match self.directory.home(&shelve.name) {
+        let home = self.directory.home(&shelve.name);
+        match home.or_else(|| self.start_pull(core, &shelve.name)) {
             Some(home) => self.deliver(core, home, Message::Shelve(shelve)),
             None => self.answer_shelve(core, shelve, Shelving::NotThere),
         }

@@ -19,6 +19,7 @@ use tracing::info;
 
 use super::dialogue::Role;
 use super::{App, Session};
+use crate::config::Source;
 use crate::directory::arbiter_of;
 use crate::limits;
 use crate::messages::{Message, Open, Opening, Placing, Settling};
@@ -365,6 +366,9 @@ impl<K: Kernel> App<K> {
     pub(super) fn no_stream(&self, name: &StreamName) -> String {
         let stream = name.as_str();
         match self.configured(name) {
+            Some(stream) if matches!(stream.source, Source::Pull(_)) => {
+                format!("the source of {} cannot be reached", name.as_str())
+            }
             Some(_) => format!("nobody publishes {stream}"),
             None => format!("no stream {stream} is configured"),
         }
@@ -372,7 +376,8 @@ impl<K: Kernel> App<K> {
 
     /// The arbiter hands a question on to the stream's home.
     pub(super) fn find(&mut self, core: &mut Core<Message<K>, K>, open: Open) {
-        match self.directory.home(&open.name) {
+        let home = self.directory.home(&open.name);
+        match home.or_else(|| self.start_pull(core, &open.name)) {
             Some(home) => self.deliver(core, home, Message::Open(open)),
             None => {
                 let Open {

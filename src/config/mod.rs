@@ -22,17 +22,19 @@ mod table;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use penstock_shard::fanout::{Pauses, ZeroCopy};
+use penstock_proto::rtsp::client;
+use penstock_shard::fanout::{Pauses, Segmentation, ZeroCopy};
 
 pub use problem::{Fault, Notice, Place, Problem, Warning, quoted};
 
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, PushRule, StreamName, ask_system};
 use crate::shelf::{Naming, Newest};
+use crate::tls;
 use read::{connector_section, read_controller, read_listener, read_machine, read_top, read_udp_port};
 use reader::{Opened, Reader};
 use table::{Kind, Section, Setting};
@@ -42,8 +44,11 @@ use table::{Kind, Section, Setting};
 pub struct Config {
     pub controller: Controller,
     pub listeners: Vec<Listener>,
+    /// Certificates and keys of listeners that have some.
+    pub certificates: Vec<Vec<tls::Pair>>,
     /// First UDP port of RTSP: each shard takes two from here up.
     pub udp_port: u16,
+    pub multicast: Multicast,
     pub containers: Containers,
     pub fetched: Fetched,
     /// By base name.
@@ -73,6 +78,8 @@ pub struct Listener {
     pub protocol: Protocol,
     pub port: u16,
     pub interface: Interface,
+    /// It speaks TLS: the place of its pairs in [`Config::certificates`].
+    pub certificates: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +87,14 @@ pub enum Protocol {
     Http,
     Rtmp,
     Rtsp,
+}
+
+/// How groups are sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// Unspecified: as the routes say.
+    pub interface: Ipv4Addr,
+    pub ttl: u8,
 }
 
 /// What HTTP listeners serve.
@@ -125,13 +140,33 @@ pub struct Stream {
     pub resume: Resume,
     pub input_timeout_seconds: u32,
     pub second_publisher: SecondPublisher,
+    /// Of a source by TLS.
+    pub tls_trust: tls::Trust,
+    /// Group and RTP's port of the first track; the next ones are the others'.
+    pub multicast: Option<SocketAddrV4>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Push(PushRule),
+    Pull(Pull),
     /// A kind that is not supported: the stream stays offline.
     Unsupported,
+}
+
+/// A source that the server fetches: a camera, an encoder, another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    pub address: client::Address,
+    pub transport: client::Preference,
+    /// Whether or not anybody watches.
+    pub always_on: bool,
+}
+
+impl Pull {
+    pub fn is_by_tls(&self) -> bool {
+        self.address.security == client::Security::Tls
+    }
 }
 
 /// What a returning publisher finds.
@@ -163,6 +198,7 @@ pub struct Machine {
     /// `shard_share`: load of a shard from which on streams take another one, µs of CPU time a second.
     pub shard_share_micros: u64,
     pub zero_copy: ZeroCopy,
+    pub segmentation: Segmentation,
     /// Pages as large as blocks, where the kernel may.
     pub huge_pages: bool,
     /// 0 for no bound.
@@ -229,9 +265,14 @@ impl Config {
         }
     }
 
-    /// The file that says what an absent key means, with one listener of each kind and no stream.
+    /// The file that says what an absent key means, with one listener of each kind that needs no files, and no stream.
     pub fn default_json() -> String {
-        let connectors = table::SUPPORTED_CONNECTORS.iter().map(|name| {
+        let needs_files = |name: &&&str| {
+            let settings = connector_section(name).settings;
+            settings.iter().any(|setting| matches!(setting.kind, Kind::Paths))
+        };
+        let names = table::SUPPORTED_CONNECTORS.iter().filter(|name| !needs_files(name));
+        let connectors = names.map(|name| {
             let settings: String = connector_section(name)
                 .settings
                 .iter()
@@ -280,7 +321,9 @@ impl Default for Config {
                 listener(Protocol::Rtmp, &table::RTMP),
                 listener(Protocol::Rtsp, &table::RTSP),
             ],
+            certificates: Vec::new(),
             udp_port: read_udp_port(&Opened::of_defaults(&table::RTSP)),
+            multicast: Multicast::of(&Opened::of_defaults(&table::RTSP)),
             containers: Containers {
                 flv: true,
                 ts: true,
@@ -335,6 +378,8 @@ fn line(setting: &Setting) -> String {
         Kind::Integer { default, .. } => format!("\"{key}\": {default}"),
         Kind::IntegerOrFound { .. } => format!("\"{key}\": 0"),
         Kind::Switch { default } => format!("\"{key}\": {default}"),
+        Kind::Trust => format!("\"{key}\": \"system\""),
+        Kind::Paths => format!("\"{key}\": []"),
         Kind::Address { default } | Kind::Choice { default, .. } => format!("\"{key}\": \"{default}\""),
     }
 }
@@ -355,6 +400,8 @@ fn bounds(setting: &Setting) -> String {
         } => format!("{default} {unit} ({min} to {max})"),
         Kind::IntegerOrFound { min, max, unit } => format!("0 {unit} (or {min} to {max})"),
         Kind::Switch { default } => default.to_string(),
+        Kind::Trust => "system (or sha256: and a certificate's fingerprint, or anyone)".to_owned(),
+        Kind::Paths => "required (a path, or a list of paths)".to_owned(),
         Kind::Address { default } => format!("{default:?}"),
         Kind::Choice { default, choices } => format!("{default} (of {})", choices.join(", ")),
     }

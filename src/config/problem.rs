@@ -2,9 +2,15 @@
 //! cannot be secrets; a push rule's passphrase never is.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use penstock_proto::rtsp::client::AddressError;
 
 use super::limits;
+use crate::limits::CERTIFICATES_MAX;
+use crate::limits::RTSP_LANES_MAX;
 use crate::names::{NameError, RuleError};
+use crate::tls::{FileError, NotTrust};
 
 /// Where in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +82,18 @@ pub enum Fault {
     NotAnAddress {
         found: String,
     },
+    /// No group that routers know: those of 224.0.0.0/24 are the network's own.
+    NotAGroup {
+        found: IpAddr,
+    },
+    NotIpv4 {
+        found: IpAddr,
+    },
+    /// Another stream's groups.
+    GroupTaken {
+        group: Ipv4Addr,
+        first_line: usize,
+    },
     Name(NameError),
     NotTheNameItself {
         sanitised: String,
@@ -89,9 +107,21 @@ pub enum Fault {
         base: String,
     },
     PushRule(RuleError),
+    /// Of a source that is pulled. It may hold a password, and is not quoted.
+    Address(AddressError),
     PortTaken {
         port: u16,
         first_line: usize,
+    },
+    Unpaired {
+        certificates: usize,
+        keys: usize,
+    },
+    TooManyCertificates,
+    NotTrust(NotTrust),
+    Certificate {
+        file: String,
+        error: FileError,
     },
     TooManyStreams {
         streams_max: usize,
@@ -130,6 +160,12 @@ pub enum Notice {
     /// A host name of the push rule has no address.
     Unresolved {
         name: String,
+    },
+    TrustsAnyone,
+    /// Clients will refuse it.
+    CertificateTimes {
+        file: String,
+        why: String,
     },
     ApiNotServed,
     NothingListens,
@@ -227,6 +263,19 @@ impl fmt::Display for Fault {
                     "{found:?} is no IP address (127.0.0.1, ::1, or empty for every address)"
                 )
             }
+            Fault::NotAGroup { found } => {
+                write!(
+                    f,
+                    "{found} is no IPv4 multicast group for streams; give one of 239.0.0.0/8, and room behind it for every track"
+                )
+            }
+            Fault::NotIpv4 { found } => write!(f, "{found} is no IPv4 address of this machine"),
+            Fault::GroupTaken { group, first_line } => {
+                write!(
+                    f,
+                    "group {group} is taken by the stream in line {first_line} already; leave {RTSP_LANES_MAX} for each"
+                )
+            }
             Fault::Name(error) => error.fmt(f),
             Fault::NotTheNameItself { sanitised } => {
                 write!(f, "stream names have only a-z, 0-9, _, . and -; use {sanitised:?}")
@@ -244,12 +293,24 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::PushRule(error) => error.fmt(f),
+            Fault::Address(error) => {
+                write!(f, "{error}; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH")
+            }
             Fault::PortTaken { port, first_line } => {
                 write!(
                     f,
                     "port {port} is taken by the listener in line {first_line} already; give one of them another"
                 )
             }
+            Fault::Unpaired { certificates, keys } => {
+                write!(
+                    f,
+                    "{certificates} certificates and {keys} keys: each certificate needs its key, in the same order"
+                )
+            }
+            Fault::TooManyCertificates => write!(f, "has more than {CERTIFICATES_MAX} certificates"),
+            Fault::NotTrust(error) => error.fmt(f),
+            Fault::Certificate { file, error } => write!(f, "{file:?} {error}"),
             Fault::TooManyStreams { streams_max } => write!(f, "has more than {streams_max} streams"),
             Fault::TooManyListeners { listeners_max } => write!(f, "has more than {listeners_max} listeners"),
             Fault::More { kept } => write!(f, "has more problems than the {kept} shown"),
@@ -271,7 +332,10 @@ impl fmt::Display for Notice {
                 write!(f, "connector {connector} is not supported yet: it is left out")
             }
             Notice::UnsupportedSource => {
-                write!(f, "only push:// sources are supported yet: the stream stays offline")
+                write!(
+                    f,
+                    "only push:// and rtsp:// sources are supported yet: the stream stays offline"
+                )
             }
             Notice::AnyoneMayPush => {
                 write!(
@@ -285,6 +349,10 @@ impl fmt::Display for Notice {
                     "host name {name:?} has no address: nobody may push by it until a later look-up finds one"
                 )
             }
+            Notice::TrustsAnyone => {
+                f.write_str("any certificate is taken for the source's: who sits between can read and change the stream; sha256: and its fingerprint is safe")
+            }
+            Notice::CertificateTimes { file, why } => write!(f, "{file:?}: {why}"),
             Notice::ApiNotServed => write!(f, "is not supported yet: the control API is not served"),
             Notice::NothingListens => write!(f, "no HTTP, RTMP or RTSP connector: nothing can be watched or pushed"),
             Notice::NoHttp { connector } => write!(f, "connector {connector} has no effect without an HTTP connector"),

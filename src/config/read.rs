@@ -1,22 +1,26 @@
 //! The top of the file, connectors and streams: from the tables' values to what is used.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::{Range, Ranged};
-use penstock_shard::fanout::{Pause, Pauses, ZeroCopy};
+use penstock_proto::rtsp::client;
+use penstock_shard::fanout::{Pause, Pauses, Segmentation, ZeroCopy};
 
 use super::near::nearest;
 use super::reader::{Opened, Reader, join, kind_of};
 use super::table::{self, Section};
 use super::{
-    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Notice, Protocol, Resume,
-    SecondPublisher, Source, Stream, limits, quoted,
+    Config, Containers, Controller, Fault, Fetched, Interface, Listener, Machine, Multicast, Notice, Protocol, Pull,
+    Resume, SecondPublisher, Source, Stream, limits, quoted,
 };
+use crate::limits::{CERTIFICATES_MAX, RTSP_LANES_MAX};
 use crate::memory::Wanted;
 use crate::names::{Hosts, LookUp, Openness, PushRule, RuleError, StreamName};
 use crate::shelf::{Naming, Newest};
+use crate::tls::{self, Certificates, Pair, Which};
 
 pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, look_up: Option<LookUp>) -> Config {
     let mut config = Config {
@@ -56,7 +60,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, l
             reader.warn(value.range(), "config.controller", Notice::ApiNotServed);
         }
         if let Some(value) = section.inner("protocols") {
-            read_protocols(reader, value, &mut config);
+            read_protocols(reader, value, &mut config, look_up);
         }
         if let Some(object) = section
             .inner("penstock")
@@ -75,7 +79,7 @@ pub(super) fn read_top<'t>(reader: &mut Reader<'t>, value: Option<&Value<'t>>, l
     config
 }
 
-fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config) {
+fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Config, look_up: Option<LookUp>) {
     let path = "config.protocols";
     let list = match value {
         Value::Array(list) => list,
@@ -103,7 +107,7 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
         let protocol = match connector {
             "HTTP" => Protocol::Http,
             "RTMP" => Protocol::Rtmp,
-            "RTSP" => Protocol::Rtsp,
+            "RTSP" | "RTSPS" => Protocol::Rtsp,
             container => {
                 match container {
                     "HLS" => config.fetched.ts_list_max = bounded(opened.integer("listlimit")),
@@ -114,10 +118,22 @@ fn read_protocols<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut C
                 continue;
             }
         };
-        if protocol == Protocol::Rtsp {
+        if connector == "RTSP" {
             config.udp_port = read_udp_port(&opened);
+            config.multicast = Multicast::of(&opened);
+            if let Some(found) = opened.address("multicastinterface").filter(|found| !found.is_ipv4()) {
+                reader.problem(
+                    opened.range,
+                    &join(&path, "multicastinterface"),
+                    Fault::NotIpv4 { found },
+                );
+            }
         }
-        let listener = read_listener(protocol, &opened);
+        let mut listener = read_listener(protocol, &opened);
+        if connector == "RTSPS" {
+            listener.certificates = Some(config.certificates.len());
+            config.certificates.push(read_certificates(reader, &opened, look_up));
+        }
         let line = reader.line(opened.range.start);
         let clash = config
             .listeners
@@ -232,6 +248,7 @@ pub(super) fn connector_section(connector: &str) -> &'static Section {
         "HTTP" => &table::HTTP,
         "RTMP" => &table::RTMP,
         "RTSP" => &table::RTSP,
+        "RTSPS" => &table::RTSPS,
         "HLS" => &table::HLS,
         "CMAF" => &table::CMAF,
         _ => &table::CONTAINER,
@@ -249,6 +266,7 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
     // Host names with their places: all are asked for together, at the end.
     let mut names = Vec::new();
     let mut lines = HashMap::new();
+    let mut groups = Groups::default();
     for property in reader.properties(object, "streams") {
         let path = join("streams", property.name.as_str());
         let line = reader.line(property.range.start);
@@ -274,6 +292,15 @@ fn read_streams<'t>(reader: &mut Reader<'t>, value: &Value<'t>, config: &mut Con
                     rule.names()
                         .map(|name| (name.to_owned(), source.range(), join(&path, "source"))),
                 );
+            }
+            if let Some(found) = opened.address("multicast") {
+                let fault = match stream.multicast {
+                    Some(group) => groups.take(group, line),
+                    None => Some(Fault::NotAGroup { found }),
+                };
+                if let Some(fault) = fault {
+                    reader.problem(opened.range, &join(&path, "multicast"), fault);
+                }
             }
             config.streams.insert(name, stream);
         }
@@ -316,6 +343,21 @@ fn stream_name(key: &str, line: usize, lines: &mut HashMap<StreamName, usize>) -
 fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<Stream> {
     let path = join(&opened.path, "source");
     let source = match opened.inner("source") {
+        Some(Value::StringLit(text)) if is_pulled(&text.value) => match client::Address::parse(&text.value) {
+            Ok(address) => Source::Pull(Pull {
+                address,
+                transport: match opened.choice("transport") {
+                    "tcp" | "TCP" => client::Preference::Tcp,
+                    "udp" | "UDP" => client::Preference::Udp,
+                    _ => client::Preference::Auto,
+                },
+                always_on: opened.switch("always_on"),
+            }),
+            Err(error) => {
+                reader.problem(text.range, &path, Fault::Address(error));
+                return None;
+            }
+        },
         Some(Value::StringLit(text)) => match PushRule::parse(&text.value) {
             Ok(rule) => {
                 if rule.openness() == Openness::Anyone {
@@ -346,7 +388,21 @@ fn read_stream<'t>(reader: &mut Reader<'t>, opened: &Opened<'_, 't>) -> Option<S
             return None;
         }
     };
-    Some(Stream::of(source, opened))
+    let stream = Stream::of(source, opened);
+    if stream.tls_trust == tls::Trust::Anyone {
+        reader.warn(opened.range, &join(&opened.path, "tls_trust"), Notice::TrustsAnyone);
+    }
+    Some(stream)
+}
+
+fn is_pulled(source: &str) -> bool {
+    let scheme = source
+        .trim()
+        .split("://")
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    scheme == "rtsp" || scheme == "rtsps"
 }
 
 impl Stream {
@@ -372,8 +428,58 @@ impl Stream {
                 "replace" => SecondPublisher::Replace,
                 _ => SecondPublisher::Refuse,
             },
+            tls_trust: opened.trust("tls_trust"),
+            multicast: opened.address("multicast").and_then(|group| {
+                let port = bounded(opened.integer("multicastport"));
+                Some(SocketAddrV4::new(group_of(group)?, port))
+            }),
         }
     }
+}
+
+impl Multicast {
+    pub(super) fn of(opened: &Opened<'_, '_>) -> Multicast {
+        let interface = match opened.address("multicastinterface") {
+            Some(IpAddr::V4(interface)) => interface,
+            Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
+        };
+        Multicast {
+            interface,
+            ttl: bounded(opened.integer("multicastttl")),
+        }
+    }
+}
+
+/// Groups of a stream's tracks, with the lines that they stand in.
+#[derive(Default)]
+struct Groups {
+    taken: BTreeMap<u32, usize>,
+}
+
+impl Groups {
+    /// A stream has the groups from this one on; a fault when one of them is another's.
+    fn take(&mut self, first: SocketAddrV4, line: usize) -> Option<Fault> {
+        let first = first.ip().to_bits();
+        let near = first.saturating_sub(GROUPS - 1)..first + GROUPS;
+        let clash = self.taken.range(near).next();
+        let fault = clash.map(|(other, first_line)| Fault::GroupTaken {
+            group: Ipv4Addr::from_bits(first.max(*other)),
+            first_line: *first_line,
+        });
+        self.taken.insert(first, line);
+        fault
+    }
+}
+
+/// A stream's, one for each track.
+const GROUPS: u32 = RTSP_LANES_MAX as u32;
+
+/// A group that routers know, and so many behind it.
+fn group_of(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V4(group) = address else { return None };
+    let last = Ipv4Addr::from_bits(group.to_bits().saturating_add(GROUPS));
+    let is_network = group.octets()[..3] == [224, 0, 0];
+    (group.is_multicast() && last.is_multicast() && !is_network).then_some(group)
 }
 
 impl Fetched {
@@ -436,6 +542,59 @@ pub(super) fn read_listener(protocol: Protocol, opened: &Opened<'_, '_>) -> List
         protocol,
         port: bounded(opened.integer("port")),
         interface: read_interface(opened),
+        certificates: None,
+    }
+}
+
+/// The pairs of a listener. Their files are looked at where anything outside the configuration is.
+fn read_certificates(reader: &mut Reader<'_>, opened: &Opened<'_, '_>, look_up: Option<LookUp>) -> Vec<Pair> {
+    let (certificates, keys) = (opened.paths("cert"), opened.paths("key"));
+    let mut is_missing = false;
+    for (key, paths) in [("cert", certificates), ("key", keys)] {
+        if paths.is_empty() && !opened.is_mistyped(key) {
+            reader.problem(opened.range, &join(&opened.path, key), Fault::Missing);
+            is_missing = true;
+        }
+    }
+    let pair = |((_, certificate), (_, key)): (&(Range, String), &(Range, String))| Pair {
+        certificate: certificate.into(),
+        key: key.into(),
+    };
+    let pairs: Vec<Pair> = certificates.iter().zip(keys).map(pair).collect();
+    if is_missing || pairs.is_empty() {
+        return pairs;
+    }
+    let path = join(&opened.path, "cert");
+    if certificates.len() != keys.len() {
+        let (certificates, keys) = (certificates.len(), keys.len());
+        reader.problem(opened.range, &path, Fault::Unpaired { certificates, keys });
+    } else if pairs.len() > CERTIFICATES_MAX {
+        reader.problem(opened.range, &path, Fault::TooManyCertificates);
+    } else if look_up.is_some() {
+        look_at_files(reader, opened, &pairs);
+    }
+    pairs
+}
+
+fn look_at_files(reader: &mut Reader<'_>, opened: &Opened<'_, '_>, pairs: &[Pair]) {
+    let place_of = |key: &str, place: usize| {
+        let (range, file) = &opened.paths(key)[place];
+        (*range, format!("{}[{place}]", join(&opened.path, key)), quoted(file))
+    };
+    match Certificates::load(pairs) {
+        Err((place, which, error)) => {
+            let key = if which == Which::Key { "key" } else { "cert" };
+            let (range, path, file) = place_of(key, place);
+            reader.problem(range, &path, Fault::Certificate { file, error });
+        }
+        Ok(loaded) => {
+            for (place, validity) in loaded.validities().enumerate() {
+                if let Some(why) = tls::outside(validity, tls::now()) {
+                    let (range, path, file) = place_of("cert", place);
+                    reader.warn(range, &path, Notice::CertificateTimes { file, why });
+                }
+            }
+        }
     }
 }
 
@@ -486,6 +645,10 @@ pub(super) fn read_machine(opened: &Opened<'_, '_>) -> Machine {
             "on" => ZeroCopy::On,
             "off" => ZeroCopy::Off,
             _ => ZeroCopy::Auto,
+        },
+        segmentation: match opened.choice("datagram_segmentation") {
+            "off" => Segmentation::Off,
+            _ => Segmentation::Auto,
         },
         max_pacing_percent: bounded(opened.integer("max_pacing")),
     }

@@ -10,6 +10,7 @@ use super::limits;
 use super::near::nearest;
 use super::problem::{Fault, Notice, Place, Problem, Warning, quoted};
 use super::table::{Kind, Section, Setting};
+use crate::tls::Trust;
 
 /// A file being read.
 #[derive(Debug)]
@@ -33,12 +34,15 @@ pub struct Opened<'v, 't> {
     mistyped: Vec<&'static str>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Reading {
     Integer(u64),
     Switch(bool),
     Address(Option<IpAddr>),
     Choice(&'static str),
+    Trust(Trust),
+    /// Each with its place.
+    Paths(Vec<(Range, String)>),
 }
 
 impl<'t> Reader<'t> {
@@ -154,6 +158,8 @@ impl<'t> Reader<'t> {
             if let Some(setting) = section.settings.iter().find(|setting| setting.key == key) {
                 if let Some(reading) = self.read(setting, value, &path) {
                     opened.values.insert(setting.key, reading);
+                } else if !is_empty(value) {
+                    opened.mistyped.push(setting.key);
                 }
             } else if let Some(inner) = section.inner.iter().find(|inner| **inner == key) {
                 opened.inner.insert(inner, value);
@@ -196,7 +202,9 @@ impl<'t> Reader<'t> {
             (Kind::Choice { choices, .. }, Value::StringLit(text)) => {
                 read_choice(&text.value, choices).map(Reading::Choice)
             }
-            (Kind::Address { .. } | Kind::Choice { .. }, other) => Err(Fault::WrongType {
+            (Kind::Trust, Value::StringLit(text)) => text.value.parse().map(Reading::Trust).map_err(Fault::NotTrust),
+            (Kind::Paths, value) => read_paths(value).map(Reading::Paths),
+            (Kind::Address { .. } | Kind::Choice { .. } | Kind::Trust, other) => Err(Fault::WrongType {
                 expected: "text",
                 found: kind_of(other),
             }),
@@ -215,6 +223,8 @@ impl<'v, 't> Opened<'v, 't> {
                 Kind::Switch { default } => Reading::Switch(default),
                 Kind::Address { default } => Reading::Address(read_address(default).expect("the table has addresses")),
                 Kind::Choice { default, .. } => Reading::Choice(default),
+                Kind::Trust => Reading::Trust(Trust::default()),
+                Kind::Paths => Reading::Paths(Vec::new()),
             };
             (setting.key, reading)
         });
@@ -255,6 +265,20 @@ impl<'v, 't> Opened<'v, 't> {
     pub fn choice(&self, key: &str) -> &'static str {
         match self.values.get(key) {
             Some(Reading::Choice(choice)) => choice,
+            other => panic!("{}.{key} is {other:?} in the table", self.section.place),
+        }
+    }
+
+    pub fn trust(&self, key: &str) -> Trust {
+        match self.values.get(key) {
+            Some(Reading::Trust(trust)) => *trust,
+            other => panic!("{}.{key} is {other:?} in the table", self.section.place),
+        }
+    }
+
+    pub fn paths(&self, key: &str) -> &[(Range, String)] {
+        match self.values.get(key) {
+            Some(Reading::Paths(paths)) => paths,
             other => panic!("{}.{key} is {other:?} in the table", self.section.place),
         }
     }
@@ -314,6 +338,22 @@ fn read_integer(value: &Value<'_>, min: u64, max: u64, unit: &'static str) -> Re
         max,
         unit,
     })
+}
+
+/// Empty text is no path: MistServer's UI writes a cleared field so.
+fn read_paths(value: &Value<'_>) -> Result<Vec<(Range, String)>, Fault> {
+    let text = |value: &Value<'_>| match value {
+        Value::StringLit(text) => Ok((text.range, text.value.to_string())),
+        other => Err(Fault::WrongType {
+            expected: "a path, or a list of paths",
+            found: kind_of(other),
+        }),
+    };
+    let paths: Result<Vec<_>, _> = match value {
+        Value::Array(list) => list.elements.iter().map(text).collect(),
+        one => text(one).map(|path| vec![path]),
+    };
+    paths.map(|paths| paths.into_iter().filter(|(_, path)| !path.is_empty()).collect())
 }
 
 fn read_address(text: &str) -> Result<Option<IpAddr>, Fault> {

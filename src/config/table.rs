@@ -23,6 +23,10 @@ pub enum Kind {
     IntegerOrFound { min: u64, max: u64, unit: &'static str },
     /// `true`, `false`, 1 or 0.
     Switch { default: bool },
+    /// Whom to trust: see [`crate::tls::Trust`], whose default is this one's.
+    Trust,
+    /// Files: a path, or a list of them. There is no default.
+    Paths,
     /// An IP address to listen on; empty: every address of both families.
     Address { default: &'static str },
     Choice {
@@ -212,12 +216,58 @@ pub const RTSP: Section = Section {
             },
             doc: "first of the UDP ports for RTP and RTCP: each shard takes two, from here up those that are free",
         },
+        Setting {
+            key: "multicastttl",
+            kind: Kind::Integer {
+                default: 1,
+                min: 0,
+                max: 255,
+                unit: "",
+            },
+            doc: "how many networks far multicast groups of streams go: 0 stays on this machine, 1 in its networks",
+        },
+        Setting {
+            key: "multicastinterface",
+            kind: Kind::Address { default: "" },
+            doc: "IPv4 address of the interface that multicast groups leave by; empty: as the routes say",
+        },
     ],
     inner: &["connector"],
     unsupported: &[
         unsupported("maxsend", "packets are as long as their way carries"),
-        unsupported("cert", "RTSPS is not supported: the port speaks plain RTSP"),
-        unsupported("key", "RTSPS is not supported: the port speaks plain RTSP"),
+        unsupported(
+            "cert",
+            "the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ),
+        unsupported(
+            "key",
+            "the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ),
+        unsupported("username", "the process keeps the user it was started as"),
+        unsupported("debug", NO_EFFECT),
+        unsupported("default_track_sorting", NO_EFFECT),
+    ],
+    written_by_mistserver: &["online"],
+};
+
+const CERT: Setting = Setting {
+    key: "cert",
+    kind: Kind::Paths,
+    doc: "PEM files, each with a certificate and the chain behind it; the name that a client asks for chooses one",
+};
+const KEY: Setting = Setting {
+    key: "key",
+    kind: Kind::Paths,
+    doc: "PEM files with their private keys, in the same order; read again when they change, and on SIGHUP",
+};
+
+/// RTSP over TLS.
+pub const RTSPS: Section = Section {
+    place: "config.protocols[RTSPS]",
+    settings: &[port(322), interface(""), CERT, KEY],
+    inner: &["connector"],
+    unsupported: &[
+        unsupported("maxsend", "packets are as long as their way carries"),
         unsupported("username", "the process keeps the user it was started as"),
         unsupported("debug", NO_EFFECT),
         unsupported("default_track_sorting", NO_EFFECT),
@@ -308,7 +358,9 @@ pub const CMAF: Section = Section {
     written_by_mistserver: &["online"],
 };
 
-pub const SUPPORTED_CONNECTORS: &[&str] = &["HTTP", "RTMP", "RTSP", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS"];
+pub const SUPPORTED_CONNECTORS: &[&str] = &[
+    "HTTP", "RTMP", "RTSP", "RTSPS", "FLV", "HTTPTS", "MP4", "HLS", "CMAF", "HDS",
+];
 
 /// Names that MistServer gave before it served them together, as what they are read.
 pub const OLD_CONNECTORS: &[(&str, &str)] = &[("HSS", "CMAF"), ("DASH", "CMAF")];
@@ -368,6 +420,19 @@ pub const STREAM: Section = Section {
             doc: "keep what is in memory when a publisher returns; otherwise the stream begins anew",
         },
         Setting {
+            key: "transport",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "udp", "tcp", "UDP", "TCP"],
+            },
+            doc: "how packets of an rtsp:// source come; auto begins with UDP and falls back to TCP",
+        },
+        Setting {
+            key: "always_on",
+            kind: Kind::Switch { default: false },
+            doc: "pull the source whether or not anybody watches; otherwise the first viewer starts it",
+        },
+        Setting {
             key: "inputtimeout",
             kind: Kind::Integer {
                 default: 30,
@@ -392,10 +457,29 @@ pub const STREAM: Section = Section {
             },
             doc: "what happens to one who pushes to a stream that is being pushed",
         },
+        Setting {
+            key: "tls_trust",
+            kind: Kind::Trust,
+            doc: "whose certificate a source by TLS must have: of an authority that the system trusts; this one, whoever issued it; any, for all to read who sit between",
+        },
+        Setting {
+            key: "multicast",
+            kind: Kind::Address { default: "" },
+            doc: "IPv4 group that RTSP players may listen to, for the first track; each other track has the next one. Empty: none. Wildcards of the stream have none",
+        },
+        Setting {
+            key: "multicastport",
+            kind: Kind::Integer {
+                default: 5004,
+                min: 1024,
+                max: 65_000,
+                unit: "",
+            },
+            doc: "UDP port of the first track's group, RTCP's is the next; each other track has the next two",
+        },
     ],
     inner: &["source"],
     unsupported: &[
-        unsupported("always_on", NO_EFFECT),
         unsupported("tags", NO_EFFECT),
         unsupported("processes", "no process is run"),
         unsupported("stop_sessions", NO_EFFECT),
@@ -407,7 +491,6 @@ pub const STREAM: Section = Section {
         unsupported("debug", NO_EFFECT),
         unsupported("udpport", NO_EFFECT),
         unsupported("multicastinterface", NO_EFFECT),
-        unsupported("transport", NO_EFFECT),
         unsupported("acceptable", NO_EFFECT),
         unsupported("raw", NO_EFFECT),
         unsupported("datatrack", NO_EFFECT),
@@ -549,6 +632,14 @@ pub const PENSTOCK: Section = Section {
             doc: "long sends without copying (SEND_ZC, Linux 6.2); auto: to other machines, as long as the kernel does not report copies; on: to everybody",
         },
         Setting {
+            key: "datagram_segmentation",
+            kind: Kind::Choice {
+                default: "auto",
+                choices: &["auto", "off"],
+            },
+            doc: "packets of a viewer by UDP are given to the kernel together (UDP GSO); auto: as long as it and the network card cut them; off: one by one",
+        },
+        Setting {
             key: "huge_pages",
             kind: Kind::Choice {
                 default: "auto",
@@ -573,4 +664,14 @@ pub const PENSTOCK: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub const SECTIONS: &[&Section] = &[&CONTROLLER, &HTTP, &RTMP, &RTSP, &HLS, &CMAF, &PENSTOCK, &STREAM];
+pub const SECTIONS: &[&Section] = &[
+    &CONTROLLER,
+    &HTTP,
+    &RTMP,
+    &RTSP,
+    &RTSPS,
+    &HLS,
+    &CMAF,
+    &PENSTOCK,
+    &STREAM,
+];

@@ -37,12 +37,14 @@ fn the_example_starts_as_it_stands() {
             Listener {
                 protocol: Protocol::Http,
                 port: 8080,
-                interface: Interface::Address(every)
+                interface: Interface::Address(every),
+                certificates: None,
             },
             Listener {
                 protocol: Protocol::Rtmp,
                 port: 1935,
-                interface: Interface::Every
+                interface: Interface::Every,
+                certificates: None,
             },
         ]
     );
@@ -119,7 +121,7 @@ fn every_value_arrives() {
     );
     let text = text.replace(
         r#"{"protocols""#,
-        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","huge_pages":"off","max_pacing":200},"protocols""#,
+        r#"{"penstock":{"shards":2,"memory_bytes":33554432,"connections_max":100,"connections_per_address_max":7,"lag_max":700,"interactive_pause_min":1,"interactive_pause_max":2,"buffered_pause_min":4,"buffered_pause_max":3,"lookup_interval":7,"stall_max":9000,"shard_share":10,"zero_copy":"on","datagram_segmentation":"off","huge_pages":"off","max_pacing":200},"protocols""#,
     );
     let (config, warnings) = Config::parse(&text, "f").unwrap();
     assert_eq!(warnings, []);
@@ -139,6 +141,7 @@ fn every_value_arrives() {
             stall_max_millis: 9000,
             shard_share_micros: 100_000,
             zero_copy: ZeroCopy::On,
+            segmentation: Segmentation::Off,
             huge_pages: false,
             max_pacing_percent: 200,
         }
@@ -166,8 +169,56 @@ fn every_value_arrives() {
         resume: Resume::Keep,
         input_timeout_seconds: 7,
         second_publisher: SecondPublisher::Replace,
+        tls_trust: tls::Trust::System,
+        multicast: None,
     };
     assert_eq!(*stream, expected);
+}
+
+#[test]
+fn a_source_that_is_pulled_arrives() {
+    let text = with(
+        "",
+        r#""a":{"source":"rtsp://u:p%40s@h/x"},"b":{"source":"RTSPS://h:99/","transport":"TCP","always_on":1},"c":{"source":"rtsp://h/","transport":"udp"}"#,
+    );
+    let streams = Config::parse(&text, "f").unwrap().0.streams;
+    let pulls: Vec<Pull> = streams
+        .into_values()
+        .map(|stream| match stream.source {
+            Source::Pull(pull) => pull,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        ("h", 554, client::Preference::Auto, false),
+        ("h", 99, client::Preference::Tcp, true),
+        ("h", 554, client::Preference::Udp, false),
+    ];
+    let found = pulls.iter().map(|pull| {
+        let Pull {
+            address,
+            transport,
+            always_on,
+        } = pull;
+        (address.host.as_str(), address.port, *transport, *always_on)
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert!(!format!("{pulls:?}").contains("p@s") && !format!("{pulls:?}").contains("p%40s"));
+}
+
+#[test]
+fn a_source_that_cannot_be_pulled_is_named_and_not_quoted() {
+    check(
+        &with(
+            "",
+            "\n\"a\":{\"source\":\"rtsp://u:geheim@\"},\n\"b\":{\"source\":\"rtsp://u:geheim@h:x/\",\"transport\":\"quic\"}",
+        ),
+        &[
+            "f:3:15: streams.a.source: has no host; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH",
+            "f:4:15: streams.b.source: has a port that is no number from 1 to 65535; it is to be like rtsp://USER:PASSWORD@HOST:554/PATH",
+            r#"f:4:50: streams.b.transport: must be one of auto, udp, tcp, UDP, TCP, not "quic""#,
+        ],
+    );
 }
 
 #[test]
@@ -256,6 +307,7 @@ fn sending_bounds_are_checked() {
         assert_eq!(config.machine.zero_copy, mode);
     }
     assert_eq!(Config::default().machine.zero_copy, ZeroCopy::Auto);
+    assert_eq!(Config::default().machine.segmentation, Segmentation::Auto);
     assert_eq!(Config::default().machine.max_pacing_percent, 0);
 }
 
@@ -435,7 +487,7 @@ fn what_is_not_supported_is_a_warning_that_says_what_happens() {
             "f:1:76: config.protocols[1]: connector HTTPS is not supported yet: it is left out",
             "f:1:112: config.triggers: is not supported yet: no trigger is run: whom the push rules allow is admitted, and so is every viewer",
             "f:1:168: account: is not supported yet: the control API is not served",
-            "f:1:231: streams.a.source: only push:// sources are supported yet: the stream stays offline",
+            "f:1:231: streams.a.source: only push:// and rtsp:// sources are supported yet: the stream stays offline",
             "f:1:261: streams.b.source: anyone who can reach the server may push to this stream; push://ADDRESS or push://@PASSPHRASE limits it",
             "f:1:271: streams.b.processes: is not supported yet: no process is run",
         ],
@@ -625,4 +677,134 @@ fn mutated_files_never_panic() {
             }
         }
     }
+}
+
+#[test]
+fn certificates_are_paired_in_their_order_and_what_is_missing_is_said() {
+    let rtsps = |rest: &str| with(&format!(",{{\"connector\":\"RTSPS\"{rest}}}"), "");
+    let (config, warnings) = Config::parse(
+        &rtsps(r#","port":"0","cert":["a.crt","b.crt"],"key":["a.key","b.key"]},{"connector":"RTSPS","port":323,"cert":"c.crt","key":"c.key""#),
+        "f",
+    )
+    .unwrap();
+    assert_eq!(warnings, []);
+    let pair = |name: &str| tls::Pair {
+        certificate: format!("{name}.crt").into(),
+        key: format!("{name}.key").into(),
+    };
+    assert_eq!(config.certificates, [vec![pair("a"), pair("b")], vec![pair("c")]]);
+    let of: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|l| (l.protocol, l.port, l.certificates))
+        .collect();
+    assert_eq!(
+        of,
+        [
+            (Protocol::Http, 8080, None),
+            (Protocol::Rtsp, 0, Some(0)),
+            (Protocol::Rtsp, 323, Some(1))
+        ]
+    );
+    for (rest, expected) in [
+        (
+            "",
+            &[
+                "f:1:46: config.protocols[1].cert: is missing",
+                "f:1:46: config.protocols[1].key: is missing",
+            ][..],
+        ),
+        (
+            r#","cert":"","key":"k""#,
+            &["f:1:46: config.protocols[1].cert: is missing"],
+        ),
+        (
+            r#","cert":["a","b"],"key":"k""#,
+            &[
+                "f:1:46: config.protocols[1].cert: 2 certificates and 1 keys: each certificate needs its key, in the same order",
+            ],
+        ),
+        (
+            r#","cert":["a",7],"key":"k""#,
+            &["f:1:74: config.protocols[1].cert: must be a path, or a list of paths, not a number"],
+        ),
+        (
+            r#","certs":"a","key":"k""#,
+            &["f:1:67: config.protocols[1].certs: unknown key, did you mean \"cert\"?"],
+        ),
+    ] {
+        check(&rtsps(rest), expected);
+    }
+    // RTSP's own port stays plain, and says so.
+    check(
+        &with(r#",{"connector":"RTSP","cert":"a","key":""}"#, ""),
+        &[
+            "f:1:66: config.protocols[1].cert: is not supported yet: the port speaks plain RTSP: certificates are those of a connector RTSPS",
+        ],
+    );
+}
+
+#[test]
+fn whom_a_source_trusts_is_said_and_trusting_anyone_is_warned_of() {
+    let of = |trust: &str| with("", &format!(r#""a":{{"source":"push://@x","tls_trust":{trust}}}"#));
+    let trust = |text: &str| {
+        let (config, warnings) = Config::parse(&of(text), "f").unwrap();
+        let stream = config.streams.values().next().unwrap().tls_trust;
+        (
+            stream,
+            warnings.into_iter().map(|warning| warning.notice).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(trust("null"), (tls::Trust::System, vec![]));
+    assert_eq!(trust("\"anyone\""), (tls::Trust::Anyone, vec![Notice::TrustsAnyone]));
+    let named = format!("\"sha256:{}\"", "0f".repeat(32));
+    assert!(matches!(trust(&named), (tls::Trust::Only(_), warnings) if warnings.is_empty()));
+    for text in ["\"none\"", "7"] {
+        assert_eq!(Config::parse(&of(text), "f").unwrap_err().len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn groups_are_of_routers_and_of_one_stream() {
+    let stream = |name: &str, rest: &str| format!("\"{name}\":{{\"source\":\"push://10.0.0.1\",{rest}}}");
+    let of = |streams: &[String]| with("", &streams.join(",\n"));
+    for good in ["239.1.2.3", "232.0.0.1", "224.0.1.1", "239.255.255.251", ""] {
+        check(&of(&[stream("a", &format!("\"multicast\":\"{good}\""))]), &[]);
+    }
+    for bad in ["10.0.0.1", "224.0.0.251", "ff02::1", "239.255.255.252"] {
+        let said = format!(
+            "f:2:16: streams.a.multicast: {bad} is no IPv4 multicast group for streams; give one of 239.0.0.0/8, and room \
+             behind it for every track"
+        );
+        check(&of(&[stream("a", &format!("\"multicast\":\"{bad}\""))]), &[&said]);
+    }
+    let group = |name: &str, last: u8| stream(name, &format!("\"multicast\":\"239.1.2.{last}\""));
+    check(&of(&[group("a", 4), group("b", 8), group("c", 0)]), &[]);
+    for near in [1, 4, 7] {
+        let taken = near.max(4);
+        let said = format!(
+            "f:3:5: streams.b.multicast: group 239.1.2.{taken} is taken by the stream in line 2 already; leave 4 for each"
+        );
+        check(&of(&[group("a", 4), group("b", near)]), &[&said]);
+    }
+    let text = of(&[stream("a", "\"multicast\":\"239.1.2.3\",\"multicastport\":6000")]);
+    let config = Config::parse(&text, "f").unwrap().0;
+    let first = config.streams.values().next().unwrap().multicast;
+    assert_eq!(first, Some("239.1.2.3:6000".parse().unwrap()));
+    let rtsp = |rest: &str| with(&format!(",{{\"connector\":\"RTSP\",{rest}}}"), "");
+    let config = Config::parse(&rtsp("\"multicastttl\":16,\"multicastinterface\":\"10.0.0.1\""), "f")
+        .unwrap()
+        .0;
+    assert_eq!(
+        config.multicast,
+        Multicast {
+            interface: Ipv4Addr::new(10, 0, 0, 1),
+            ttl: 16
+        }
+    );
+    assert_eq!(config.listeners.last().map(|listener| listener.port), Some(5554));
+    check(
+        &rtsp("\"multicastinterface\":\"::1\""),
+        &["f:1:46: config.protocols[1].multicastinterface: ::1 is no IPv4 address of this machine"],
+    );
 }

@@ -106,8 +106,62 @@ impl Held {
             Completeness::Missing => (false, limits::START_HOLD_MICROS),
             Completeness::Complete => (true, limits::START_HOLD_MICROS),
         };
+        // What passes unread has no main track: it begins anywhere.
         let keyed = main_track(&self.tracks)
-            .is_some_and(|main| self.frames.iter().any(|frame| frame.track == main && frame.key));
+            .is_none_or(|main| self.frames.iter().any(|frame| frame.track == main && frame.key));
         complete && keyed || span >= span_max || self.bytes >= limits::START_HOLD_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use penstock_proto::media::{Codec, Format};
+
+    use super::*;
+
+    /// A stream of these tracks, and the frames that came: of which track, and whether key.
+    fn held(codecs: &[Codec], frames: &[(u32, bool)]) -> Held {
+        let track = |(id, codec): (u32, &Codec)| Track {
+            id,
+            generation: 0,
+            codec: *codec,
+            timescale: 90_000,
+            codec_data: Vec::new(),
+            bitrate_hint: 0,
+            format: Format::Meta,
+        };
+        let mut held = Held {
+            tracks: (1..).zip(codecs).map(track).collect(),
+            ..Held::default()
+        };
+        for &(track, key) in frames {
+            held.keep(&Frame {
+                track,
+                dts: 0,
+                offset: 0,
+                key,
+                data: b"x",
+            });
+        }
+        held
+    }
+
+    #[test]
+    fn the_main_tracks_keyframe_is_waited_for_where_there_is_one() {
+        use Completeness::{Complete, Missing};
+        let both = [Codec::H264, Codec::Aac];
+        for (codecs, frames, completeness, is_enough) in [
+            (&both[..], &[(2, true), (1, true)][..], Complete, true),
+            (&both, &[(2, true), (1, true)], Missing, false),
+            (&both, &[(2, true), (1, false)], Complete, false),
+            (&[Codec::Aac], &[(1, true)], Complete, true),
+            // What passes unread has no main track.
+            (&[Codec::Rtp, Codec::Rtp], &[(1, false)], Complete, true),
+            (&[Codec::Rtp, Codec::Rtp], &[(1, false)], Missing, false),
+            (&[Codec::Rtp], &[], Complete, false),
+        ] {
+            let found = held(codecs, frames).is_enough(completeness);
+            assert_eq!(found, is_enough, "{codecs:?} {frames:?}");
+        }
     }
 }

@@ -164,6 +164,22 @@ impl Input {
         }
     }
 
+    /// `RTP-Info` says that a medium begins at this RTP time. It counts before its first packet.
+    pub fn announce(&mut self, medium: usize, rtp_time: u32) {
+        let Input::Packets(packets) = self else { return };
+        if let Some(number) = packets.numbers.get(medium).copied().flatten() {
+            packets.input.announce(number, rtp_time);
+        }
+    }
+
+    /// The publisher has said that nothing more comes, while its connection goes on.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Input::Tags(_) => false,
+            Input::Packets(packets) => packets.input.has_ended(),
+        }
+    }
+
     /// Adds what was lost on the way since the last call.
     pub fn count(&mut self, counters: &AppCounters) {
         if let Input::Packets(packets) = self {

@@ -168,6 +168,12 @@ impl Stream {
         !self.track_sets.is_empty()
     }
 
+    /// Whether somebody watches, or waits to.
+    pub fn is_watched(&self, now: u64) -> bool {
+        let waits = !self.opens.is_empty() || !self.shelves.is_empty();
+        waits || self.feeds.iter().any(|feed| feed.unused_since.is_none()) || self.is_shelf_used(now)
+    }
+
     /// What is held back of a publisher's start.
     pub fn start_bytes(&self) -> usize {
         match &self.phase {

@@ -344,6 +344,46 @@ impl Modern {
     }
 }
 
+/// Five seconds of pictures and of any sound in Matroska, which holds almost every codec; one keyframe, so that whoever
+/// comes meanwhile gets every picture. Sides are of eights, as JPEG over RTP has them (RFC 2435, 3.1.5).
+pub fn short(name: &str, video: &str, audio: &str) -> PathBuf {
+    let text = format!(
+        "-f lavfi -i testsrc2=size=320x176:rate=25:duration=5 \
+         -itsoffset 0.1 -f lavfi -i anoisesrc=r=48000:seed=7:amplitude=0.3:duration=5 \
+         -pix_fmt yuv420p -g 250 {video} -threads 2 {audio} \
+         -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -f matroska"
+    );
+    let arguments: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+    made(name, "mkv", &arguments)
+}
+
+/// Two seconds of small pictures and two of larger ones, in a transport stream, which has their parameter sets in band.
+pub fn two_sizes() -> PathBuf {
+    let text = "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2 -f lavfi -i testsrc2=size=640x360:rate=25:duration=2 \
+                -map 0 -map 1 -pix_fmt yuv420p -c:v libx264 -preset veryfast -bf 0 -g 250 -threads 1 \
+                -bitexact -f tee [select=0:f=mpegts]{small}|[select=1:f=mpegts:output_ts_offset=2]{large}";
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/two-sizes-3.ts");
+    if !file.exists() {
+        let dir = super::scratch("two-sizes");
+        let (small, large) = (dir.join("small.ts"), dir.join("large.ts"));
+        let text = text
+            .replace("{small}", &small.to_string_lossy())
+            .replace("{large}", &large.to_string_lossy());
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-hide_banner", "-v", "error", "-y"])
+            .args(text.split_whitespace());
+        run("ffmpeg (making a clip)", &mut command, Duration::from_secs(120));
+        let mut both = std::fs::read(&small).expect("written above");
+        both.extend(std::fs::read(&large).expect("written above"));
+        let unfinished = file.with_extension(format!("{}.part", std::process::id()));
+        std::fs::write(&unfinished, both).expect("the work tree can be written");
+        std::fs::rename(&unfinished, &file).expect("same directory");
+        std::fs::remove_dir_all(&dir).expect("scratch is ours");
+    }
+    file
+}
+
 /// The file that ffmpeg makes with these arguments, made when no earlier run has made it.
 fn made(name: &str, extension: &str, arguments: &[String]) -> PathBuf {
     let mut hash = DefaultHasher::new();

@@ -28,10 +28,12 @@ pub mod raw;
 pub mod resting;
 pub mod rtmp;
 pub mod rtsp;
+pub mod rtsp_players;
 pub mod segmented;
 pub mod server;
 pub mod strict;
 pub mod tags;
+pub mod tls;
 pub mod viewers;
 pub mod wire;
 

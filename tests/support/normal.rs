@@ -284,6 +284,8 @@ fn hex_dump(text: &str) -> Vec<u8> {
 /// How the bytes of one track divide into units, and its parameter sets in force.
 pub struct Format {
     codec: Codec,
+    /// Length prefixes that ffmpeg wrote by itself where start codes were: it leaves a zero of the next one in a unit.
+    has_zeros: bool,
     sets: BTreeMap<(u8, u64), Vec<u8>>,
     pub carried: Vec<Unit>,
 }
@@ -317,6 +319,7 @@ impl Format {
         };
         let mut format = Format {
             codec,
+            has_zeros: container.contains("matroska"),
             sets: BTreeMap::new(),
             carried: Vec::new(),
         };
@@ -389,7 +392,8 @@ impl Format {
                         self.keep_set(hevc, nal);
                         continue;
                     }
-                    units.push(unit(kind, if prefix_bytes.is_none() { trimmed(nal) } else { nal }));
+                    let is_trimmed = prefix_bytes.is_none() || self.has_zeros;
+                    units.push(unit(kind, if is_trimmed { trimmed(nal) } else { nal }));
                 }
                 units
             }

@@ -4,8 +4,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
+use super::normal;
 use super::process::Process;
+use super::server::Server;
 use super::wire::PATIENCE;
 
 /// How packets are to go, as ffmpeg calls it.
@@ -14,18 +19,28 @@ pub const UDP: &str = "udp";
 
 /// ffmpeg pushing a clip's own frames at the pace of its clock.
 pub fn ffmpeg_push(clip: &Path, url: &str, transport: &str) -> Process {
-    let mut command = Command::new("ffmpeg");
+    ffmpeg_push_with(Path::new("ffmpeg"), clip, url, &["-rtsp_transport", transport])
+}
+
+/// The same by any ffmpeg, with these options of its output.
+pub fn ffmpeg_push_with(program: &Path, clip: &Path, url: &str, options: &[&str]) -> Process {
+    let mut command = Command::new(program);
     command
         .args(["-hide_banner", "-nostats", "-v", "warning", "-re", "-i"])
         .arg(clip);
     command.args(["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "rtsp"]);
-    command.args(["-rtsp_transport", transport, url]);
+    command.args(options).arg(url);
     Process::start("ffmpeg (RTSP publisher)", &mut command)
 }
 
 /// ffmpeg writing what it reads to a Matroska file, times as they came but for the first picture's, which it does not know.
 pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
-    let mut command = Command::new("ffmpeg");
+    ffmpeg_record_with(Path::new("ffmpeg"), url, transport, path)
+}
+
+/// The same by any ffmpeg, to the file that the path's name says.
+pub fn ffmpeg_record_with(program: &Path, url: &str, transport: &str, path: &Path) -> Process {
+    let mut command = Command::new(program);
     command.args([
         "-hide_banner",
         "-nostats",
@@ -36,7 +51,7 @@ pub fn ffmpeg_record(url: &str, transport: &str, path: &Path) -> Process {
         transport,
     ]);
     command.args(["-timeout", "15000000", "-i", url, "-map", "0:v?", "-map", "0:a?"]);
-    command.args(["-c", "copy", "-copyinkf", "-copyts", "-f", "matroska"]);
+    command.args(["-c", "copy", "-copyinkf", "-copyts"]);
     command.args(["-bsf:v", r"setts=pts=if(eq(PTS\,NOPTS)\,DTS\,PTS)"]);
     command.arg(path);
     Process::start(&format!("ffmpeg (RTSP player of {url})"), &mut command)
@@ -54,6 +69,23 @@ pub fn gstreamer_push(clip: &Path, url: &str, protocols: &str) -> Process {
     Process::start("gst-launch-1.0 (RTSP publisher)", &mut command)
 }
 
+/// Waits until a [`gstreamer_push`] has sent its clip, and ends it if it does not end by itself: `rtspclientsink` of 1.22 waits
+/// for ever, one time in ten, for an end that one of its RTP sessions does not pass on.
+pub fn gstreamer_pushed(server: &Server, publisher: &Process, clip: &Path, within: Duration) {
+    let frames: usize = normal::read(clip).tracks.iter().map(|track| track.frames.len()).sum();
+    server.wait_counters("the clip is sent", within, |counters| {
+        counters["frames_in"] + FORGOTTEN >= frames as u64
+    });
+    if publisher.try_exit(ENDING).is_none() {
+        publisher.signal("KILL");
+        publisher.wait_exit(within);
+    }
+}
+
+/// Frames at the end that it may not send.
+const FORGOTTEN: u64 = 12;
+const ENDING: Duration = Duration::from_secs(2);
+
 /// GStreamer's `rtspsrc`, for [`super::players::gstreamer_counts`]: decodes for as long as it is let.
 pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
     let queue = "queue max-size-time=0 max-size-buffers=0 max-size-bytes=0";
@@ -68,9 +100,55 @@ pub fn gstreamer_play(url: &str, protocols: &str) -> Process {
     Process::start(&format!("gst-launch-1.0 ({url})"), &mut command)
 }
 
+/// A camera: GStreamer's RTSP server with a clip at `/live`, from its first frame.
+pub struct Camera {
+    pub process: Process,
+    pub port: u16,
+}
+
+impl Camera {
+    /// `options` as tests/support/camera.py has them.
+    pub fn start(clip: &Path, options: &[&str]) -> Camera {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/camera.py");
+        // Debian's own, which has the bindings.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(script).arg(clip).args(options);
+        let process = Process::start("camera.py", &mut command);
+        let port = process.wait("line `ready PORT`", PATIENCE, |_, line| {
+            line.strip_prefix("ready ")?.trim().parse().ok()
+        });
+        Camera { process, port }
+    }
+
+    /// `login`: user and password as an address has them, with an at sign behind; or nothing.
+    pub fn url(&self, login: &str) -> String {
+        format!("rtsp://{login}127.0.0.1:{}/live", self.port)
+    }
+}
+
+/// What a peer speaks over: a socket, or TLS on one.
+pub trait Way: Read + Write + Send {
+    /// How long a read waits.
+    fn set_patience(&self, within: Duration);
+}
+
+impl Way for TcpStream {
+    fn set_patience(&self, within: Duration) {
+        self.set_read_timeout(Some(within)).expect("not zero");
+    }
+}
+
+impl Way for StreamOwned<ClientConnection, TcpStream> {
+    fn set_patience(&self, within: Duration) {
+        self.sock.set_patience(within);
+    }
+}
+
 /// One connection, with what it has heard.
 pub struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Way>,
+    /// What it says goes here, in base64, if it speaks by a tunnel.
+    up: Option<TcpStream>,
     bytes: Vec<u8>,
     sequence: u32,
     base: String,
@@ -112,14 +190,25 @@ impl Answer {
 impl Peer {
     /// `path`: of the stream, with a query perhaps.
     pub fn connect(to: SocketAddr, path: &str) -> Peer {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_nodelay(true).expect("a TCP socket");
+        Peer::over(Box::new(connect(to)), &format!("rtsp://{to}/{path}"))
+    }
+
+    /// By a tunnel, of which the GET's answer is still to be heard.
+    pub fn tunnelled(down: TcpStream, up: TcpStream, to: SocketAddr, path: &str) -> Peer {
+        Peer {
+            up: Some(up),
+            ..Peer::over(Box::new(down), &format!("rtsp://{to}/{path}"))
+        }
+    }
+
+    /// Over a connection that is there, for the stream at `base`.
+    pub fn over(stream: Box<dyn Way>, base: &str) -> Peer {
         Peer {
             stream,
+            up: None,
             bytes: Vec::new(),
             sequence: 0,
-            base: format!("rtsp://{to}/{path}"),
+            base: base.to_owned(),
             session: String::new(),
         }
     }
@@ -132,10 +221,38 @@ impl Peer {
         self.session.clear();
     }
 
+    /// The stream's address in its requests.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .unwrap_or_else(|error| panic!("send: {error}"));
+        let sent = match &mut self.up {
+            Some(up) => up.write_all(base64(bytes).as_bytes()),
+            None => self.stream.write_all(bytes),
+        };
+        sent.unwrap_or_else(|error| panic!("send: {error}"));
+    }
+
+    /// It goes on by another connection; the one before is closed, if there is one.
+    pub fn go_on_by(&mut self, up: TcpStream) {
+        self.up = Some(up);
+    }
+
+    /// The head of the answer to a tunnel's GET.
+    pub fn opened(&mut self) -> String {
+        loop {
+            if let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.bytes.drain(..end + 4).collect()).expect("heads are text");
+            }
+            let mut part = [0; 1024];
+            let count = self
+                .stream
+                .read(&mut part)
+                .unwrap_or_else(|error| panic!("no answer to GET: {error}"));
+            assert!(count > 0, "closed where the answer to GET was due");
+            self.bytes.extend_from_slice(&part[..count]);
+        }
     }
 
     /// The bytes of the next request; `track` is put behind the stream's address.
@@ -192,21 +309,50 @@ impl Peer {
 
     /// Whatever comes next.
     pub fn hear(&mut self) -> Heard {
+        let heard = self.hear_cut();
+        if matches!(heard, Heard::End) {
+            assert!(self.bytes.is_empty(), "closed inside a message");
+        }
+        heard
+    }
+
+    /// As [`Peer::hear`], of a connection that may end inside a frame.
+    pub fn hear_cut(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.whole() {
                 return heard;
             }
             let mut part = [0; 16 * 1024];
             match self.stream.read(&mut part) {
-                Ok(0) => {
-                    assert!(self.bytes.is_empty(), "closed inside a message");
+                Ok(0) => return Heard::End,
+                Ok(count) => self.bytes.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    self.bytes.clear();
                     return Heard::End;
                 }
-                Ok(count) => self.bytes.extend_from_slice(&part[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Heard::End,
                 Err(error) => panic!("nothing more was heard: {error}"),
             }
         }
+    }
+
+    /// Whether the server closes the connection within the time; it says nothing before.
+    pub fn has_ended_within(&mut self, within: Duration) -> bool {
+        self.stream.set_patience(within);
+        let read = self.stream.read(&mut [0; 1024]);
+        self.stream.set_patience(PATIENCE);
+        match read {
+            Ok(count) => {
+                assert_eq!(count, 0, "something is said");
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => true,
+            Err(_) => false,
+        }
+    }
+
+    /// The server closes the connection within the time.
+    pub fn ends_within(&mut self, within: Duration) {
+        assert!(self.has_ended_within(within), "still there after {within:?}");
     }
 
     /// A frame or an answer, if it is there whole. Anything else breaks the protocol.
@@ -245,6 +391,28 @@ impl Peer {
             frames_before: 0,
         }))
     }
+}
+
+/// A connection on which answers are waited for.
+pub fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    stream.set_nodelay(true).expect("a TCP socket");
+    stream
+}
+
+/// RFC 4648, 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
+        let letter = move |at: usize| match at > three.len() {
+            true => '=',
+            false => char::from(LETTERS[(bits >> (18 - 6 * at)) as usize & 63]),
+        };
+        [letter(0), letter(1), letter(2), letter(3)]
+    };
+    bytes.chunks(3).flat_map(group).collect()
 }
 
 /// Sequence number and timestamp of an RTP packet.

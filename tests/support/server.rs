@@ -128,7 +128,12 @@ impl Server {
 
     /// Of a configuration that has [`with_rtsp`].
     pub fn rtsp(&self) -> SocketAddr {
-        listener(&self.process, "rtsp")
+        self.listener("rtsp")
+    }
+
+    /// Where it listens for a protocol.
+    pub fn listener(&self, protocol: &str) -> SocketAddr {
+        listener(&self.process, protocol)
     }
 
     pub fn rtsp_url(&self, path: &str) -> String {

@@ -125,12 +125,13 @@ impl Own {
     }
 
     pub fn measure(mut self, options: &Options) -> anyhow::Result<Side> {
-        let (http, rtmp) = (self.server.http, self.server.rtmp);
+        let Server { http, rtmp, rtsp, .. } = self.server;
         let url = match options.packaging {
             Packaging::Flv => format!("http://{http}/live.flv"),
             Packaging::Ts => format!("http://{http}/live.ts"),
             Packaging::Mp4 => format!("http://{http}/live.mp4"),
             Packaging::Rtmp => format!("rtmp://{rtmp}/app/live"),
+            Packaging::Rtsp => format!("rtsp://{rtsp}/live"),
         };
         let (pid, server) = (self.server.pid(), &self.server);
         let side = measure("penstock", &url, pid, options, || {

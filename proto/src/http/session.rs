@@ -203,6 +203,15 @@ impl Session {
         }
     }
 
+    /// The connection is no longer HTTP's: what came behind the head of the waiting request, as far as it was taken. The
+    /// session is closed, and says nothing more.
+    ///
+    /// # Panics
+    /// As the answering methods.
+    pub fn hand_over(&mut self) -> Vec<u8> {
+        self.take_exchange().pipelined
+    }
+
     /// Answers with a body of known length.
     ///
     /// # Panics
@@ -354,7 +363,7 @@ impl Session {
             State::Asked { exchange, .. } => {
                 assert!(self.deadline.is_none(), "the peer waits for us");
                 assert!(exchange.pipelined.len() <= limits::PIPELINED_BYTES_MAX);
-                assert!(exchange.head.persistence == Persistence::KeepAlive || exchange.pipelined.is_empty());
+                assert!(exchange.pipelined_is_legal());
             }
             State::Sending { pipelined } => {
                 assert!(self.deadline.is_none(), "the peer waits for the body");
@@ -543,15 +552,15 @@ impl Exchange {
 
     pub(super) fn pipelined_is_legal(&self) -> bool {
         let room = match self.head.persistence {
-            Persistence::KeepAlive => limits::PIPELINED_BYTES_MAX,
-            Persistence::Close => 0,
+            Persistence::Close if !self.head.is_tunnel => 0,
+            Persistence::KeepAlive | Persistence::Close => limits::PIPELINED_BYTES_MAX,
         };
         self.pipelined.len() <= room
     }
 
     /// Keeps what comes behind the request; behind the last one of a connection it is dropped.
     fn keep(&mut self, input: &[u8]) -> usize {
-        if self.head.persistence == Persistence::Close {
+        if self.head.persistence == Persistence::Close && !self.head.is_tunnel {
             return input.len();
         }
         keep(&mut self.pipelined, input)

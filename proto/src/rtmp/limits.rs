@@ -56,7 +56,7 @@ pub const NAME_BYTES_MAX: usize = 2048;
 /// `tcUrl` and `flashVer`, which are only reported: longer ones are cut.
 pub const REPORTED_BYTES_MAX: usize = 1024;
 
-/// Bytes after which a peer acknowledges: what we announce, and what we assume of a peer that announces nothing.
+/// Bytes after which a peer acknowledges: what we announce, and the most that a peer's own window counts for.
 pub const WINDOW_BYTES: u32 = 2_500_000;
 
 /// A peer's smaller window is taken for this, so that nobody makes us answer every chunk.

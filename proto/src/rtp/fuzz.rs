@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::format::PayloadFormat;
 use super::unpack::{Gap, Payload, Setup, Units, Unpack, Wholeness};
+#[cfg(test)]
+use super::wire::Packet;
 use super::wire::packet::is_rtcp;
-use super::wire::{Packet, rtcp};
+use super::wire::rtcp;
 use super::{Arrival, Input, Options};
 use crate::media::{Codec, Format, Item, Kind};
 

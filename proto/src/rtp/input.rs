@@ -3,7 +3,7 @@
 //! Not here: where packets come from, the session description (`sdp`), what becomes of frames.
 //!
 //! What is lost is not covered up: a picture of which a part is missing is dropped, and so is what depends on it up to the
-//! next keyframe; sound goes on with the next packet. All of it is counted.
+//! next keyframe, and behind that what is shown before it; sound goes on with the next packet. All of it is counted.
 //!
 //! Invariants: decode times of a track only rise; a frame's track is in [`Input::tracks`] before the frame is polled,
 //! behind a break that says so; codec data of a (track, generation) never change; a track of pictures begins with a
@@ -14,7 +14,9 @@ use std::ops::Range;
 
 use super::clock::{Clock, Stamp, Step};
 use super::format::PayloadFormat;
-use super::limits::{FIRST_REPORT_MICROS, MEDIA_MAX, PARTS_MAX, REORDER_MICROS, REPORT_MICROS, SHARED_JUMP_MICROS};
+use super::limits::{
+    FIRST_REPORT_MICROS, MEDIA_MAX, PARTS_MAX, REORDER_FRAMES_MAX, REORDER_MICROS, REPORT_MICROS, SHARED_JUMP_MICROS,
+};
 use super::private::PrivateHead;
 use super::receive::{self, Arrival, Delivery, Receiver, Source};
 use super::unpack::{self, Gap, Payload, Setup, Unit, Units, Unpack, Unpacked, Wholeness};
@@ -23,8 +25,11 @@ use super::wire::rtcp::{self, Part};
 use crate::media::{Break, Frame, Item, Kind, Track, rescale};
 use crate::tag::Announced;
 
+mod runs;
 #[cfg(test)]
 mod tests;
+
+use runs::Runs;
 
 /// What is ours to choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +56,9 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub frames: u64,
-    /// A part of them was lost.
+    /// A part of them was lost, or may have been. Of what was lost whole nothing is known.
     pub frames_damaged: u64,
-    /// Came between a loss and the next keyframe.
+    /// Came between a loss and the next keyframe, or are shown before that one and depend on what is before it.
     pub frames_undecodable: u64,
     /// Came before the first keyframe.
     pub frames_before_key: u64,
@@ -114,7 +119,21 @@ struct Lane {
     /// As it will be when everything pending is polled.
     track: Option<Track>,
     awaiting: Awaiting,
+    leading: Option<Leading>,
+    runs: Runs,
     has_ended: bool,
+}
+
+/// Behind a keyframe that something was missing before: pictures that come after it and are shown before it (of an open GOP)
+/// need what is missing.
+#[derive(Clone, Copy, Debug)]
+struct Leading {
+    /// Of the keyframe.
+    timestamp: i64,
+    /// How many there may be.
+    left: usize,
+    /// What the keyframe ended.
+    cause: Awaiting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +198,8 @@ impl Input {
                     Kind::Video => Awaiting::FirstKey,
                     _ => Awaiting::Nothing,
                 },
+                leading: None,
+                runs: Runs::default(),
                 has_ended: false,
             },
         };
@@ -384,12 +405,47 @@ impl Input {
         }
     }
 
+    /// Of packets that wait, of buffers and of what is polled next. What an unpacker has begun is bounded by its own limits.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        let waiting = self
+            .media
+            .iter()
+            .map(|medium| medium.receiver.held_bytes())
+            .sum::<usize>();
+        waiting + self.works.buffer.capacity() + self.works.units.held_bytes()
+    }
+
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         for medium in &self.media {
             medium.receiver.check_invariants();
         }
         assert!(self.tracks.len() == self.owners.len() && self.tracks.len() <= self.media.len());
+    }
+}
+
+impl Lane {
+    fn timescale(&self) -> u32 {
+        self.track.as_ref().map_or(self.clock_rate, |track| track.timescale)
+    }
+
+    /// Why a whole unit cannot be decoded, if it cannot.
+    fn shuts_out(&mut self, unit: &Unit<'_>) -> Option<Awaiting> {
+        if self.kind != Kind::Video || unit.key {
+            self.leading = None;
+            return None;
+        }
+        if self.awaiting != Awaiting::Nothing {
+            return Some(self.awaiting);
+        }
+        let leading = self.leading.as_mut()?;
+        if unit.timestamp >= leading.timestamp || leading.left == 0 {
+            self.leading = None;
+            return None;
+        }
+        leading.left -= 1;
+        Some(leading.cause)
     }
 }
 
@@ -411,9 +467,11 @@ impl Works {
             data: delivery.payload,
         };
         self.units.clear();
+        lane.runs.packet(delivery.timestamp, delivery.gap);
         lane.unpack.packet(&payload, &mut self.units);
         let lost = (delivery.gap == Gap::Lost).then_some(delivery.timestamp);
         self.pass_on(lane, lost);
+        self.counters.frames_damaged += u64::from(lane.runs.settle());
     }
 
     /// What is there of a frame is all of it.
@@ -421,14 +479,12 @@ impl Works {
         self.units.clear();
         lane.unpack.flush(&mut self.units);
         self.pass_on(lane, None);
+        self.counters.frames_damaged += u64::from(lane.runs.end(lane.kind));
+        lane.leading = None;
     }
 
     /// Units to frames. `lost` is the timestamp behind a loss.
     fn pass_on(&mut self, lane: &mut Lane, mut lost: Option<i64>) {
-        let ticks = |lane: &Lane, timestamp| {
-            let timescale = lane.track.as_ref().map_or(lane.clock_rate, |track| track.timescale);
-            rescale(timestamp, lane.clock_rate, timescale)
-        };
         if lost.is_some() && lane.kind != Kind::Video {
             self.lose(lane);
             lost = None;
@@ -438,8 +494,13 @@ impl Works {
             match unpacked {
                 Unpacked::Setup(setup) => self.set_up(lane, setup),
                 Unpacked::Unit(unit) => {
+                    let (kind, clock_rate, timescale) = (lane.kind, lane.clock_rate, lane.timescale());
+                    // Sound is complete with its last packet; a picture may be only with the next.
+                    let is_of =
+                        |timestamp| kind != Kind::Video || rescale(timestamp, clock_rate, timescale) == unit.timestamp;
+                    lane.runs.tell(is_of);
                     // What was complete before the loss has another timestamp.
-                    if lost.is_some_and(|timestamp| ticks(lane, timestamp) == unit.timestamp) {
+                    if lost.is_some_and(is_of) {
                         self.lose(lane);
                         lost = None;
                     }
@@ -463,19 +524,26 @@ impl Works {
     }
 
     fn unit(&mut self, lane: &mut Lane, unit: &Unit<'_>) {
-        let Some(track) = &lane.track else { return };
+        let Some(track) = lane.track.as_ref().map(|track| track.id) else {
+            return;
+        };
         if unit.wholeness == Wholeness::Damaged {
             self.counters.frames_damaged += 1;
             return self.lose(lane);
         }
-        if lane.kind == Kind::Video && lane.awaiting != Awaiting::Nothing {
-            if !unit.key {
-                match lane.awaiting {
-                    Awaiting::FirstKey => self.counters.frames_before_key += 1,
-                    _ => self.counters.frames_undecodable += 1,
-                }
-                return;
+        if let Some(cause) = lane.shuts_out(unit) {
+            match cause {
+                Awaiting::FirstKey => self.counters.frames_before_key += 1,
+                _ => self.counters.frames_undecodable += 1,
             }
+            return;
+        }
+        if lane.awaiting != Awaiting::Nothing {
+            lane.leading = Some(Leading {
+                timestamp: unit.timestamp,
+                left: REORDER_FRAMES_MAX,
+                cause: lane.awaiting,
+            });
             self.clock.restart(lane.at);
             lane.awaiting = Awaiting::Nothing;
         }
@@ -486,7 +554,7 @@ impl Works {
         let begin = self.buffer.len();
         self.buffer.extend_from_slice(unit.data);
         self.pending.push_back(Pending::Frame {
-            track: track.id,
+            track,
             stamp: self.clock.frame(lane.at, unit),
             key: unit.key || lane.kind == Kind::Audio,
             range: begin..self.buffer.len(),

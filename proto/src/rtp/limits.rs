@@ -76,6 +76,9 @@ pub const REPORT_SHIFT_MICROS_MAX: i64 = 5_000_000;
 /// when they are sent. Sound 45 ms early is noticed (ITU-R BT.1359).
 pub const REPORT_AGREES_MICROS: i64 = 20_000;
 
+/// The first reports put tracks together to this: nothing is gained below the ticks of a container.
+pub const REPORT_EXACT_MICROS: i64 = 500;
+
 /// Two reports that say the same to this are believed; one is not, but the first.
 pub const REPORT_REPEATS_MICROS: i64 = 40_000;
 
@@ -106,5 +109,6 @@ pub const DEPTH_FRAMES: u32 = 1_000;
 const _: () = assert!(REORDER_PACKETS_MAX < HISTORY_PACKETS && HISTORY_PACKETS.is_multiple_of(64));
 const _: () = assert!((HISTORY_PACKETS as i64) < DROPOUT_PACKETS_MAX && DROPOUT_PACKETS_MAX < 1 << 15);
 const _: () = assert!(JUMP_BACKWARD_MICROS < JUMP_FORWARD_MICROS);
+const _: () = assert!(REPORT_EXACT_MICROS < REPORT_AGREES_MICROS);
 const _: () = assert!(REPORT_AGREES_MICROS < REPORT_REPEATS_MICROS && REPORT_REPEATS_MICROS < REPORT_SHIFT_MICROS_MAX);
 const _: () = assert!(SLEW_MICROS_MAX < SILENT_SHIFT_MICROS_MAX && SLEW_PART > 1);

@@ -466,6 +466,19 @@ impl Receiver {
         }
     }
 
+    /// Of packets that wait, and of buffers for others.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let waiting = self.window.iter().flatten().map(|held| &held.bytes);
+        let candidate = self.candidate.iter().map(|(_, held)| &held.bytes);
+        let buffers = waiting
+            .chain(candidate)
+            .chain(&self.spare)
+            .map(Vec::capacity)
+            .sum::<usize>();
+        buffers + self.window.capacity() * size_of::<Option<Held>>()
+    }
+
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn check_invariants(&self) {
         let held = self.window.iter().flatten();

@@ -30,20 +30,20 @@ enum Claim {
 
 /// The fields of a digest's answer that go into it, and the method of the request.
 #[derive(Clone, PartialEq, Eq)]
-struct Answer {
-    algorithm: Algorithm,
-    method: String,
-    realm: String,
-    nonce: String,
+pub(super) struct Answer {
+    pub(super) algorithm: Algorithm,
+    pub(super) method: String,
+    pub(super) realm: String,
+    pub(super) nonce: String,
     /// As the peer wrote it: full, relative or the base address (Bosch, VLC, HappyTime).
-    uri: String,
+    pub(super) uri: String,
     /// `qop=auth`: count and client's nonce.
-    quality: Option<(String, String)>,
-    response: String,
+    pub(super) quality: Option<(String, String)>,
+    pub(super) response: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
+pub(super) enum Algorithm {
     Md5,
     Sha256,
 }
@@ -100,7 +100,7 @@ impl Credentials {
 
 impl Answer {
     /// RFC 7616, 3.4.1.
-    fn expected(&self, user: &str, password: &str) -> String {
+    pub(super) fn expected(&self, user: &str, password: &str) -> String {
         let hash = |text: String| self.algorithm.hash(text.as_bytes());
         let first = hash(format!("{user}:{}:{password}", self.realm));
         let second = hash(format!("{}:{}", self.method, self.uri));
@@ -202,7 +202,7 @@ fn digest_credentials(text: &str, method: &str, nonce: &str) -> Credentials {
 }
 
 /// `name="value", name=value`: names in lower case, values without quotes.
-fn parameters(text: &str) -> Vec<(String, String)> {
+pub(super) fn parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((name, behind)) = rest.split_once('=') {

@@ -8,6 +8,11 @@ pub enum Error {
         offset: u64,
         byte: u8,
     },
+    /// What comes up a tunnel is no base64. `offset` counts the bytes of the body.
+    Base64 {
+        offset: u64,
+        byte: u8,
+    },
     /// A first line that is neither a request's nor an answer's.
     StartLine {
         offset: u64,
@@ -95,6 +100,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Garbage { .. }
+            | Error::Base64 { .. }
             | Error::StartLine { .. }
             | Error::HeaderLine { .. }
             | Error::ContentLength { .. } => Fault::Peer,
@@ -113,6 +119,7 @@ impl fmt::Display for Error {
             Error::Garbage { offset, byte } => {
                 write!(f, "byte {byte:#04x} at {offset} begins neither a message nor a frame")
             }
+            Error::Base64 { offset, byte } => write!(f, "byte {byte:#04x} at {offset} of the tunnel is no base64"),
             Error::StartLine { offset } => write!(f, "line at {offset} is neither a request's nor an answer's"),
             Error::HeaderLine { offset } => write!(f, "line at {offset} is no header"),
             Error::ContentLength { offset } => write!(f, "message at {offset} has a Content-Length that is no number"),

@@ -12,6 +12,12 @@ pub const HEADERS_MAX: usize = 64;
 /// A body: a session description, which is the longest that is taken.
 pub const BODY_BYTES_MAX: usize = crate::sdp::limits::TEXT_BYTES_MAX;
 
+/// What names a tunnel. Players send 22 to 64 letters.
+pub const COOKIE_BYTES_MAX: usize = 128;
+
+/// How long one half of a tunnel waits for the other: players open both within a second.
+pub const TUNNEL_MILLIS_MAX: u64 = 5_000;
+
 /// Line ends before a message, which some clients send to keep a connection alive.
 pub const LEADING_LINE_ENDS_MAX: u32 = 64;
 

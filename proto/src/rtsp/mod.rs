@@ -4,15 +4,21 @@
 //! reference/client-habits.md 4.3 and 4.4. Packets are opaque here: `rtp` reads them.
 //!
 //! - [`Session`]: one connection of a server, fed and drained.
+//! - [`client::Session`]: a pull from one.
 //! - [`wire`]: messages, frames, headers.
 //! - [`auth`]: who the peer is.
+//! - [`tunnel`]: RTSP in HTTP.
 //! - [`Mux`]: the packets of a feed, once for all its players.
 
 pub mod auth;
+pub mod client;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod limits;
 pub mod mux;
 pub mod session;
+pub mod tunnel;
 pub mod wire;
 
 pub use error::{Error, Fault, ImportError};

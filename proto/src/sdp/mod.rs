@@ -17,6 +17,8 @@ mod write;
 pub use error::Error;
 pub use write::Origin;
 
+use std::net::Ipv4Addr;
+
 use crate::rtp::format::PayloadFormat;
 
 /// A session description.
@@ -40,8 +42,17 @@ pub struct Media {
     /// `a=control`, absolute or relative; empty if there is none.
     pub control: String,
     pub direction: Direction,
+    /// Where all that listen to it receive, at `port` and the next: written as its `c=`. It is not read.
+    pub group: Option<Group>,
     /// The first payload type that is RTP media; none for what is not.
     pub format: Option<PayloadFormat>,
+}
+
+/// A multicast group, and how many routers far it goes (RFC 8866, 5.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub address: Ipv4Addr,
+    pub ttl: u8,
 }
 
 /// Which way media go, as the text says it.

@@ -121,6 +121,7 @@ impl<'a> Lines<'a> {
             protocol: self.protocol.to_owned(),
             control: self.control.to_owned(),
             direction: self.direction.unwrap_or(direction),
+            group: None,
             format: self.is_rtp().then(|| self.format(all)).flatten(),
         }
     }

@@ -255,6 +255,7 @@ fn ours() -> Description {
         protocol: "RTP/AVP".to_owned(),
         control: String::new(),
         direction: Direction::SendReceive,
+        group: None,
         format: Some(PayloadFormat {
             kind,
             payload_type,
@@ -296,6 +297,11 @@ fn ours() -> Description {
                 &[("mode", "AAC-hbr"), ("flag", "")],
             ),
             Media {
+                port: 5006,
+                group: Some(Group {
+                    address: Ipv4Addr::new(239, 1, 2, 4),
+                    ttl: 16,
+                }),
                 direction: Direction::ReceiveOnly,
                 ..media(Kind::Audio, 8, "PCMA", 8_000, 1, &[])
             },
@@ -323,7 +329,8 @@ fn our_text_is_as_players_expect_it() {
         "a=rtpmap:96 MPEG4-GENERIC/44100/2",
         "a=fmtp:96 mode=AAC-hbr;flag",
         "a=control:track2",
-        "m=audio 0 RTP/AVP 8",
+        "m=audio 5006 RTP/AVP 8",
+        "c=IN IP4 239.1.2.4/16",
         "a=rtpmap:8 PCMA/8000",
         "a=recvonly",
         "a=control:track3",
@@ -342,6 +349,7 @@ fn our_text_is_read_back_as_it_was() {
     description.media.remove(1);
     for (medium, control) in description.media.iter_mut().zip(["track0", "track2", "track3"]) {
         medium.control = control.to_owned();
+        medium.group = None;
     }
     assert_eq!(read, description);
 }

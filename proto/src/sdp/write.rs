@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Description, Direction};
+use super::{Description, Direction, Group};
 
 /// `o=`: which description this is (RFC 8866, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ impl Description {
             };
             let (port, payload_type) = (medium.port, format.payload_type);
             push(&mut text, &format!("m={kind} {port} {} {payload_type}", line(protocol)));
+            if let Some(Group { address, ttl }) = medium.group {
+                push(&mut text, &format!("c=IN IP4 {address}/{ttl}"));
+            }
             let mut map = format!(
                 "a=rtpmap:{payload_type} {}/{}",
                 line(&format.encoding),

@@ -1,10 +1,11 @@
-//! Fan-out through a [`Seal`](crate::connection::Seal): the plain bytes of a piece are copied, sealed, and sent from a
-//! buffer of the connection, one at a time (DESIGN.md 4.3, "Wrap").
+//! Fan-out through a [`Seal`](crate::seal::Seal): the plain bytes of a piece are copied, sealed, and sent from a buffer of
+//! the connection, one at a time (DESIGN.md 4.3, "Wrap"). The buffer is the shard's again when the socket has taken it.
 
-use crate::connection::{ConnId, Connection, InFlight, Wrap};
+use crate::connection::{ConnId, Connection, InFlight};
 use crate::core::{Core, End, Operation};
 use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
+use crate::seal::{Holds, State, Wrap};
 
 use super::Step;
 use super::send::Piece;
@@ -28,37 +29,82 @@ impl<M, K: Kernel> Core<M, K> {
         let unsent = &sealed.unsent[sealed.sent..];
         *in_flight = InFlight::Sealed {
             bytes: unsent.len() as u32,
+            holds: sealed.holds,
         };
+        self.fanout.slice_bytes += unsent.len();
         let user_data = Operation::Send.of_connection(id);
         let queued = self.kernel.send(id.index, Outgoing::Own(unsent), user_data);
         self.queued(id, queued)
     }
 
-    /// At most one sealed buffer is unsent; when there is none, the next piece of plain bytes fills it.
+    /// At most one sealed buffer is unsent; when there is none, the next pieces of plain bytes fill it, a record each.
     fn fill_sealed(&mut self, id: ConnId) -> Option<()> {
-        let Wrap::Sealed(sealed) = &mut self.connections.get_mut(id)?.wrap else {
-            return None;
-        };
-        if sealed.sent < sealed.unsent.len() {
+        let sealed = self.connections.get_mut(id)?.wrap.sealed_mut()?;
+        if !sealed.is_sent() {
             return Some(());
         }
-        if sealed.sent > 0 {
-            (sealed.unsent, sealed.sent) = (Vec::new(), 0);
+        if !matches!(sealed.state, State::Open | State::Deaf) {
+            return None;
         }
-        let mut plain = std::mem::take(&mut self.fanout.scratch);
-        plain.clear();
-        let filled = self.take_plain(id, &mut plain);
-        if filled.is_some()
-            && let Some(Wrap::Sealed(sealed)) = self.connections.get_mut(id).map(|connection| &mut connection.wrap)
-        {
-            sealed.seal.seal(&plain, &mut sealed.unsent);
+        let mut record = std::mem::take(&mut self.seals.record);
+        let mut filled = None;
+        loop {
+            record.clear();
+            let taken = self.take_plain(id, &mut record);
+            let room = taken.and_then(|holds| self.seal_record(id, &record, holds));
+            filled = filled.or(room.map(drop));
+            if !matches!(room, Some(Room::Left)) {
+                break;
+            }
         }
-        self.fanout.scratch = plain;
+        self.seals.record = record;
         filled
     }
 
+    /// None when the connection is gone.
+    fn seal_record(&mut self, id: ConnId, plain: &[u8], holds: Holds) -> Option<Room> {
+        let sealed = self.connections.get_mut(id)?.wrap.sealed_mut()?;
+        if sealed.unsent.capacity() == 0 {
+            sealed.unsent = self.seals.buffer();
+        }
+        // Not by doubling: what a viewer that stops reading holds is this and no more.
+        if sealed.unsent.capacity() < sealed.unsent.len() + plain.len() + limits::SEALED_OVERHEAD_BYTES {
+            let more = limits::SEALED_BUFFER_BYTES.saturating_sub(sealed.unsent.len());
+            sealed.unsent.reserve_exact(more);
+        }
+        if sealed.unsent.is_empty() || holds == Holds::Body {
+            sealed.holds = holds;
+        }
+        let done = sealed.seal.seal(plain, &mut sealed.kept, &mut sealed.unsent);
+        if done.is_err() {
+            self.worn_out(id);
+            return None;
+        }
+        let with_another = sealed.unsent.len() + limits::SEALED_PLAIN_BYTES + limits::SEALED_OVERHEAD_BYTES;
+        match with_another <= limits::SEALED_BUFFER_BYTES {
+            true => Some(Room::Left),
+            false => Some(Room::Gone),
+        }
+    }
+
+    /// The socket took so much of a sealed buffer.
+    pub(super) fn took_sealed(&mut self, id: ConnId, taken: u32) {
+        let sealed = self.connections.get_mut(id).and_then(|c| c.wrap.sealed_mut());
+        let Some(sealed) = sealed else { return };
+        sealed.sent += taken as usize;
+        let holds = sealed.holds;
+        if sealed.is_sent() {
+            self.seals.give_back(std::mem::take(&mut sealed.unsent));
+            sealed.sent = 0;
+        }
+        match holds {
+            Holds::Body => self.count_body(taken),
+            Holds::Own => self.counters.bytes_sent_own.add(u64::from(taken)),
+        }
+    }
+
     /// Up to one record of plain bytes, taken off the session's bytes or the feed.
-    fn take_plain(&mut self, id: ConnId, plain: &mut Vec<u8>) -> Option<()> {
+    fn take_plain(&mut self, id: ConnId, plain: &mut Vec<u8>) -> Option<Holds> {
         match self.next_piece(id) {
             Piece::Nothing => None,
             Piece::Own => {
@@ -67,14 +113,14 @@ impl<M, K: Kernel> Core<M, K> {
                 plain.extend_from_slice(&own.first()[..bytes]);
                 own.took(bytes);
                 self.settle_own(id);
-                Some(())
+                Some(Holds::Own)
             }
             Piece::Shared => {
                 let shared = self.connections.get_mut(id)?.shared.as_mut()?;
                 let bytes = shared.unsent().len().min(limits::SEALED_PLAIN_BYTES);
                 plain.extend_from_slice(&shared.unsent()[..bytes]);
                 shared.sent += bytes;
-                Some(())
+                Some(Holds::Body)
             }
             Piece::Range => {
                 let feed = self.cursor_feed(id)?;
@@ -87,8 +133,15 @@ impl<M, K: Kernel> Core<M, K> {
                     return None;
                 }
                 cursor.position += bytes as u64;
-                Some(())
+                Some(Holds::Body)
             }
         }
     }
+}
+
+/// Whether a sealed buffer takes another record.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    Left,
+    Gone,
 }

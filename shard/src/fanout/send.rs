@@ -6,12 +6,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, WAITING, Wrap};
+use crate::connection::{ConnId, Cursor, Heading, InFlight, Life, WAITING};
 use crate::core::{Core, End, Event, Operation, failed};
 use crate::feed::Feed;
 use crate::kernel::{Kernel, Outgoing};
 use crate::limits;
 use crate::pool::log::Span;
+use crate::seal::{Holds, Wrap};
 
 use super::Step;
 
@@ -410,11 +411,8 @@ impl<M, K: Kernel> Core<M, K> {
                 self.took_plain(id, taken.min(own), taken.saturating_sub(own));
                 own + body
             }
-            InFlight::Sealed { bytes } => {
-                if let Wrap::Sealed(sealed) = &mut connection.wrap {
-                    sealed.sent += taken as usize;
-                }
-                self.count_body(taken);
+            InFlight::Sealed { bytes, .. } => {
+                self.took_sealed(id, taken);
                 bytes
             }
         };
@@ -425,7 +423,10 @@ impl<M, K: Kernel> Core<M, K> {
             if self.settle_answer(id) {
                 return Step::Again;
             }
-            let has_body = matches!(carried, InFlight::Plain { body: 1.., .. });
+            let has_body = matches!(
+                carried,
+                InFlight::Plain { body: 1.., .. } | InFlight::Sealed { holds: Holds::Body, .. }
+            );
             let turn_is_next = has_body && self.waits_for_turn(id);
             return if turn_is_next { Step::Idle } else { Step::Again };
         }
@@ -453,7 +454,7 @@ impl<M, K: Kernel> Core<M, K> {
         }
     }
 
-    fn count_body(&self, bytes: u32) {
+    pub(super) fn count_body(&self, bytes: u32) {
         if bytes > 0 {
             self.counters.sends_by_size(bytes).add(1);
         }
@@ -535,6 +536,12 @@ impl<M, K: Kernel> Core<M, K> {
             return Step::Idle;
         }
         if connection.life == Life::Flushing {
+            if self.seal_end(id) {
+                return Step::Again;
+            }
+            let Some(connection) = self.connections.get_mut(id) else {
+                return Step::Idle;
+            };
             connection.life = Life::Draining;
             // Not armed: the peer has ended its side already.
             let is_peer_there = connection.receive_armed;

@@ -13,6 +13,7 @@ mod moves;
 mod outgoing;
 mod pace;
 mod ranges;
+mod seals;
 mod slow;
 mod viewers;
 mod watching;

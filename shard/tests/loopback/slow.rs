@@ -7,7 +7,7 @@ use penstock_shard::connection::ConnId;
 use penstock_shard::core::End;
 use penstock_shard::fanout::{Class, Pause, Pauses};
 use penstock_shard::feed::{Config, FeedError, Writer};
-use penstock_shard::limits::SEALED_PLAIN_BYTES;
+use penstock_shard::limits::SEALED_BUFFER_BYTES;
 use penstock_shard::pool::BLOCK_BYTES;
 use penstock_shard::shard::Sends;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -93,7 +93,7 @@ fn a_reader_that_stops_is_moved(seal: Option<XorKey>, bytes: usize) {
         seen.skips == 1 && !seen.pings.is_empty()
     });
     // A seal holds up to one buffer that its socket has not taken.
-    let sealed = if seal.is_some() { SEALED_PLAIN_BYTES } else { 0 };
+    let sealed = if seal.is_some() { SEALED_BUFFER_BYTES } else { 0 };
     let run = before_skip * (bytes + HEAD_BYTES) as u64 + 40 + HEAD_BYTES as u64;
     assert!(
         run <= taken + (bytes + HEAD_BYTES + sealed) as u64,

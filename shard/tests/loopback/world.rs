@@ -15,6 +15,7 @@ use penstock_shard::fanout::{Class, GroupId};
 use penstock_shard::feed::{Config, Feed, Writer};
 use penstock_shard::mesh::{Mesh, ShardId};
 use penstock_shard::pool::Pool;
+use penstock_shard::seal::Broken;
 use penstock_shard::shard::{self, App, Sends, Setup};
 use penstock_shard::sys::socket::{self, First};
 
@@ -38,6 +39,8 @@ impl std::fmt::Debug for Run {
 pub enum Fact {
     Accepted(ConnId),
     Ended(ConnId, End),
+    HalfClosed(ConnId),
+    Broken(ConnId, String),
     Joining(ConnId),
     Unreachable(ConnId),
     GroupEnded(GroupId),
@@ -66,6 +69,8 @@ pub struct Stage {
     pub joins: bool,
     /// What reached the end of its feed is finished.
     pub finishes: bool,
+    /// A peer that ends its side is gone.
+    pub ends_half_closed: bool,
     pub on_accepted: Option<OnAccepted>,
     pub on_received: Option<OnReceived>,
     pub on_timer: Option<OnTimer>,
@@ -97,6 +102,16 @@ impl App for Stage {
         if let Some(on_received) = &mut self.on_received {
             on_received(core, conn, bytes);
         }
+    }
+    fn half_closed(&mut self, core: &mut Core<Run>, conn: ConnId) {
+        self.tell(Fact::HalfClosed(conn));
+        if self.ends_half_closed {
+            core.peer_ended(conn);
+        }
+    }
+    fn broken(&mut self, core: &mut Core<Run>, conn: ConnId, why: Broken) {
+        self.tell(Fact::Broken(conn, why.to_string()));
+        core.finish(conn);
     }
     fn ended(&mut self, _core: &mut Core<Run>, conn: ConnId, why: End) {
         self.tell(Fact::Ended(conn, why));
@@ -207,6 +222,7 @@ impl World {
                 feed: None,
                 joins: true,
                 finishes: true,
+                ends_half_closed: true,
                 on_accepted: None,
                 on_received: None,
                 on_timer: None,

@@ -78,6 +78,12 @@ impl shard::App for Marked {
     fn reached_end(&mut self, core: &mut Core<Message>, conn: ConnId) {
         self.0.reached_end(core, conn);
     }
+    fn connected(&mut self, core: &mut Core<Message>, conn: ConnId, tag: u64) {
+        self.0.connected(core, conn, tag);
+    }
+    fn connect_failed(&mut self, core: &mut Core<Message>, tag: u64, errno: i32) {
+        self.0.connect_failed(core, tag, errno);
+    }
     fn detached(&mut self, core: &mut Core<Message>, conn: ConnId, detached: Detached) {
         self.0.detached(core, conn, detached);
     }
@@ -109,11 +115,17 @@ struct World {
 
 impl World {
     fn new(shards: usize) -> World {
+        World::with_source(shards, "push://192.0.2.1")
+    }
+
+    /// `pulled` has this source.
+    fn with_source(shards: usize, source: &str) -> World {
         let text = r#"{"config":{"protocols":[{"connector":"HTTP","port":0},{"connector":"RTMP","port":0},
             {"connector":"FLV"},{"connector":"HTTPTS"},{"connector":"MP4"}]},
             "streams":{"live":{"source":"push://127.0.0.1","grace":300},"other":{"source":"push://127.0.0.1","grace":300},
-            "replaced":{"source":"push://127.0.0.1","grace":300,"second_publisher":"replace"}}}"#;
-        let config = Arc::new(Config::parse(text, "test").unwrap().0);
+            "replaced":{"source":"push://127.0.0.1","grace":300,"second_publisher":"replace"},
+            "pulled":{"source":"SOURCE","transport":"tcp","grace":300}}}"#;
+        let config = Arc::new(Config::parse(&text.replace("SOURCE", source), "test").unwrap().0);
         let cpus = socket::allowed_cpus().unwrap();
         let pool = Pool::create(64 << 20).unwrap();
         let mut world = World {
@@ -503,6 +515,54 @@ fn a_panic_over_the_clip_ends_the_clip() {
     world.arm(0, Step::Push);
     assert!(!viewer.end().is_empty());
     assert_eq!(world.panicked(), 0);
+    world.serves(0, "live");
+    world.is_empty();
+}
+
+/// A camera of one conversation: it grants everything, and sends a packet of sound when it is to play.
+fn camera() -> (SocketAddr, JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while stream.read(&mut byte).is_ok_and(|count| count > 0) {
+            request.push(byte[0]);
+            if !request.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            let body = match request.starts_with(b"DESCRIBE") {
+                true => "m=audio 0 RTP/AVP 0\r\n",
+                false => "",
+            };
+            let answer = format!("RTSP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).unwrap();
+            if request.starts_with(b"PLAY") {
+                stream
+                    .write_all(b"$\0\0\x10\x80\0\0\x01\0\0\0\x01\0\0\0\x01abcd")
+                    .unwrap();
+            }
+            request.clear();
+        }
+    });
+    (address, thread)
+}
+
+#[test]
+fn a_panic_over_a_pulled_source_ends_its_stream_and_nothing_else() {
+    let (source, camera) = camera();
+    let mut world = World::with_source(1, &format!("rtsp://{source}/x"));
+    world.arm(0, Step::Push);
+    let (_, status) = View::ask(world.http[0], "pulled.flv");
+    assert_eq!(status, *b"404", "what was waited for is given up");
+    camera.join().expect("its connection has ended");
+    assert_eq!(world.panicked(), 1);
+    assert_eq!(world.sum(|_, apps| apps.streams_discarded.value()), 1);
+    world.wait("the pull is given up with its stream", |world| {
+        world.sum(|_, apps| apps.pulls.value()) == 0
+    });
     world.serves(0, "live");
     world.is_empty();
 }

@@ -5,6 +5,7 @@ use penstock_proto::rtp::format::PayloadFormat;
 use penstock_proto::rtsp;
 
 use super::publishing::Announced;
+use super::ranges::Unit;
 use super::viewing::{Described, Offer};
 use super::{Presentation, RtspPeer};
 use crate::names::StreamName;
@@ -12,7 +13,7 @@ use crate::names::StreamName;
 impl RtspPeer {
     /// Whether it could go to another shard now.
     pub fn is_portable(&self) -> bool {
-        self.session.is_portable() && self.addresses.is_empty()
+        self.session.is_portable() && self.addresses.is_empty() && !self.is_tunnelled()
     }
 
     pub fn export(&self, out: &mut Vec<u8>) {
@@ -20,6 +21,7 @@ impl RtspPeer {
         self.session.export(&mut session);
         put(out, &session);
         out.push(u8::from(self.was_challenged));
+        out.push(u8::from(self.unit == Unit::Clock));
         match &self.presentation {
             Presentation::None => out.push(0),
             Presentation::Described(described) => {
@@ -47,8 +49,9 @@ impl RtspPeer {
     pub fn import(bytes: &[u8]) -> Option<RtspPeer> {
         let mut rest = bytes;
         let mut peer = RtspPeer::resumed(rtsp::Session::import(take(&mut rest)?).ok()?);
-        let (&[was_challenged, kind], mut rest) = rest.split_first_chunk()?;
+        let (&[was_challenged, unit, kind], mut rest) = rest.split_first_chunk()?;
         peer.was_challenged = was_challenged != 0;
+        peer.unit = if unit == 0 { Unit::Npt } else { Unit::Clock };
         peer.presentation = match kind {
             0 => Presentation::None,
             1 => {

@@ -141,9 +141,11 @@ impl<K: Kernel> App<K> {
         });
     }
 
-    fn rtsp_packet(&mut self, core: &mut Core<Message<K>, K>, origin: Origin, peer: &RtspPeer, bytes: &[u8]) {
-        // What players say of what they get tells that they live.
+    fn rtsp_packet(&mut self, core: &mut Core<Message<K>, K>, origin: Origin, peer: &mut RtspPeer, bytes: &[u8]) {
         let Role::Publishing { place, .. } = peer.role else {
+            if origin.part == Part::Rtcp {
+                peer.losses.note(origin.medium, bytes, &self.counters);
+            }
             return;
         };
         let packet = Piece::Packet {

@@ -5,20 +5,24 @@
 
 mod carry;
 pub(in crate::app) mod datagrams;
+pub(in crate::app) mod groups;
+mod losses;
 mod publishing;
+mod ranges;
+pub(in crate::app) mod tunnel;
 mod viewing;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 
 use penstock_proto::rtp::Arrival;
-use penstock_proto::rtsp::{self, Event, Output};
+use penstock_proto::rtsp::{self, Event, Output, Part};
 use penstock_shard::connection::ConnId;
 use penstock_shard::core::{Core, End};
 use penstock_shard::fanout::Route;
 use penstock_shard::kernel::Kernel;
 use penstock_shard::sys::clock;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::dialogue::Role;
 use super::moves::Travel;
@@ -29,7 +33,10 @@ use crate::names::StreamName;
 use crate::registry::Packaging;
 use crate::stream::Piece;
 
+use losses::Losses;
 use publishing::{Announced, Challenged};
+use ranges::Unit;
+use tunnel::Tunnel;
 use viewing::Described;
 
 #[derive(Debug)]
@@ -46,6 +53,15 @@ pub(super) struct RtspPeer {
     routes: Option<Vec<Route>>,
     /// Where it sends from by UDP.
     addresses: Vec<SocketAddr>,
+    tunnel: Tunnel,
+    unit: Unit,
+    /// The stream whose groups it listens to.
+    listens: Option<StreamName>,
+    losses: Losses,
+    /// Its stream has ended: until then it may go by itself (µs).
+    leaves_by: Option<u64>,
+    /// It asked for a description with groups.
+    wants_groups: bool,
     /// What its socket had taken when that was last looked at.
     bytes_sent: u64,
 }
@@ -60,11 +76,29 @@ enum Presentation {
 
 impl RtspPeer {
     pub fn new<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId) -> Self {
+        RtspPeer::begun(core, conn, rtsp::Session::new)
+    }
+
+    /// One half of a tunnel; of both, the one that goes down has the dialogue.
+    fn tunnelled<K: Kernel>(core: &mut Core<Message<K>, K>, conn: ConnId, tunnel: Tunnel) -> Self {
+        let mut peer = match tunnel {
+            Tunnel::Down(_) => RtspPeer::begun(core, conn, rtsp::Session::tunnelled),
+            _ => RtspPeer::resumed(rtsp::Session::new(core.now() / 1000, 0, 0)),
+        };
+        peer.tunnel = tunnel;
+        peer
+    }
+
+    fn begun<K: Kernel>(
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        session: fn(u64, u64, u64) -> rtsp::Session,
+    ) -> Self {
         let now = core.now() / 1000;
         let wall = u64::try_from(clock::wall_micros() / 1000).unwrap_or(0);
         // Keyed by the system's randomness: what it makes proves who a session is.
         let seed = RandomState::new().hash_one((now, conn.number()));
-        let session = rtsp::Session::new(now, wall, seed);
+        let session = session(now, wall, seed);
         core.set_deadline(conn, session.poll_timeout().map(|millis| millis * 1000));
         RtspPeer::resumed(session)
     }
@@ -80,12 +114,23 @@ impl RtspPeer {
             was_challenged: false,
             routes: None,
             addresses: Vec::new(),
+            tunnel: Tunnel::None,
+            unit: Unit::default(),
+            listens: None,
+            losses: Losses::default(),
+            leaves_by: None,
+            wants_groups: false,
             bytes_sent: 0,
         }
     }
 
     pub fn is_watching(&self) -> bool {
         matches!(self.role, Role::Watching { .. })
+    }
+
+    /// Whether it gets its packets by multicast.
+    pub fn listens(&self) -> bool {
+        self.listens.is_some()
     }
 
     /// It watches, and could do so on another shard.
@@ -178,17 +223,29 @@ impl<K: Kernel> App<K> {
         error: &rtsp::Error,
     ) {
         self.counters.protocol_errors.add(1);
-        // Who was let in is worth a line; anybody else can say nonsense as often as he likes.
-        if let Role::Publishing { name, .. } = &peer.role {
-            info!(peer = %address, stream = name.as_str(), %error, "RTSP publisher broke the protocol");
-        } else {
-            debug!(peer = %address, %error, "RTSP peer broke the protocol");
-        }
+        debug!(peer = %address, %error, "RTSP peer broke the protocol");
         peer.pending.clear();
         if let Role::Publishing { place, .. } = peer.role {
             self.flush_stream(core, place);
         }
+        // Who was let in leaves with a line in the log; anybody else can say nonsense as often as he likes.
+        self.rtsp_leaves(core, conn, address, peer, &format!("broke the protocol: {error}"));
         core.finish(conn);
+    }
+
+    /// Whatever the peer was, it is no more.
+    fn rtsp_leaves(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtspPeer,
+        why: &str,
+    ) {
+        core.leave_feed(conn);
+        self.rtsp_listens_no_more(core, conn, peer);
+        self.unpublish(core, address, &mut peer.role, why.to_owned());
+        self.viewer_gone(core, conn, address, &mut peer.role, why.to_owned());
     }
 
     /// Acts on what the session has to say; how many outputs there were.
@@ -208,14 +265,18 @@ impl<K: Kernel> App<K> {
                     None
                 }
                 Some(Output::Packet { medium, part, packet }) => {
-                    if let Role::Publishing { place, .. } = peer.role {
-                        let packet = Piece::Packet {
-                            medium,
-                            part,
-                            arrival: Arrival::Interleaved,
-                            bytes: packet,
-                        };
-                        self.push_media(core, place, &packet);
+                    match peer.role {
+                        Role::Publishing { place, .. } => {
+                            let packet = Piece::Packet {
+                                medium,
+                                part,
+                                arrival: Arrival::Interleaved,
+                                bytes: packet,
+                            };
+                            self.push_media(core, place, &packet);
+                        }
+                        _ if part == Part::Rtcp => peer.losses.note(medium, packet, &self.counters),
+                        _ => {}
                     }
                     None
                 }
@@ -249,26 +310,39 @@ impl<K: Kernel> App<K> {
                 self.rtsp_turns(core, conn, address, peer);
                 self.rtsp_announced(core, conn, address, peer, (&target, &description), credentials.as_ref());
             }
+            // It would go past the seal, for everybody to see.
+            Event::PortsRequested { .. } | Event::GroupRequested { .. } if core.is_sealed(conn) => {
+                peer.session.transport_refused();
+            }
             Event::PortsRequested {
                 medium, peer: theirs, ..
-            } => self.rtsp_ports(conn, address, peer, medium, theirs),
-            Event::GroupRequested { .. } => peer.session.transport_refused(),
-            Event::PlayRequested { lanes, .. } => self.rtsp_play(core, conn, address, peer, &lanes),
+            } if !peer.is_tunnelled() => self.rtsp_ports(conn, address, peer, medium, theirs),
+            // Its address is a proxy's.
+            Event::PortsRequested { .. } => peer.session.transport_refused(),
+            Event::GroupRequested { medium } => self.rtsp_group(peer, medium),
+            Event::PlayRequested { lanes, range, .. } => {
+                if self.rtsp_has_range(peer, range) {
+                    self.rtsp_play(core, conn, address, peer, &lanes);
+                }
+            }
             Event::RecordRequested { lanes, .. } => self.rtsp_record(core, peer, &lanes),
             Event::Paused => self.rtsp_paused(core, conn, peer),
             Event::TornDown => {
-                core.leave_feed(conn);
-                self.unpublish(core, address, &mut peer.role, "unpublished".into());
-                self.viewer_gone(core, conn, address, &mut peer.role, "stopped".into());
+                let why = match peer.role {
+                    Role::Publishing { .. } => "unpublished",
+                    _ => "stopped",
+                };
+                self.rtsp_leaves(core, conn, address, peer, why);
             }
+            Event::TunnelRequested(opening) => self.tunnel_opens(core, conn, peer, opening),
             Event::Closed => core.finish(conn),
         }
     }
 
     /// The peer turns to something else: a paused player, or a publisher that has not begun, is none any more.
     fn rtsp_turns(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, address: SocketAddr, peer: &mut RtspPeer) {
-        self.unpublish(core, address, &mut peer.role, "turned to another stream".into());
-        self.viewer_gone(core, conn, address, &mut peer.role, "turned to another stream".into());
+        self.rtsp_leaves(core, conn, address, peer, "turned to another stream");
+        peer.leaves_by = None;
         peer.presentation = Presentation::None;
     }
 
@@ -282,7 +356,7 @@ impl<K: Kernel> App<K> {
                 let of_input = of_input.and_then(|publisher| publisher.input.poll_timeout());
                 of_session.into_iter().chain(of_input).min()
             }
-            _ => of_session,
+            _ => of_session.into_iter().chain(peer.leaves_by).min(),
         };
         core.set_deadline(conn, at);
     }
@@ -298,6 +372,14 @@ impl<K: Kernel> App<K> {
         if peer.travel.leaving.is_some() {
             return;
         }
+        if peer.is_half() {
+            return self.tunnel_waits_no_longer(core, conn, peer);
+        }
+        if peer.leaves_by.is_some_and(|at| at <= core.now()) {
+            peer.session.close();
+            self.rtsp_drain(core, conn, address, peer);
+            return core.finish(conn);
+        }
         if let Role::Publishing { place, .. } = peer.role {
             self.rtsp_input_time(core, (conn, address), peer, place);
         }
@@ -310,6 +392,7 @@ impl<K: Kernel> App<K> {
                 _ => self.counters.connections_slow.add(1),
             }
             debug!(peer = %address, %error, "RTSP peer timed out");
+            self.rtsp_leaves(core, conn, address, peer, &error.to_string());
             self.rtsp_drain(core, conn, address, peer);
             return core.finish(conn);
         }
@@ -336,7 +419,7 @@ impl<K: Kernel> App<K> {
         debug!(peer = %address, connection = conn.number(), reason = reason(why), "RTSP connection ended");
         self.rtsp_gave_up(address, peer);
         self.rtsp_close_ports(peer);
-        self.unpublish(core, address, &mut peer.role, reason(why));
-        self.viewer_gone(core, conn, address, &mut peer.role, reason(why));
+        self.tunnel_ended(core, conn, peer);
+        self.rtsp_leaves(core, conn, address, peer, &reason(why));
     }
 }

@@ -109,6 +109,10 @@ impl<K: Kernel> Dialogue<K> for RtspPeer {
         }
     }
 
+    fn is_portable(&self) -> bool {
+        !self.is_tunnelled()
+    }
+
     fn export(&self, out: &mut Vec<u8>) {
         RtspPeer::export(self, out);
     }

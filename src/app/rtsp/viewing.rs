@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use penstock_proto::media::{Codec, Kind, Track};
 use penstock_proto::rtp::pack;
 use penstock_proto::rtsp::mux::limits::{TCP_PACKET_BYTES, UDP_PACKET_BYTES};
-use penstock_proto::rtsp::wire::range::{Point, Range};
 use penstock_proto::rtsp::wire::url::Target;
 use penstock_proto::rtsp::{Begin, Carriage, JoinPoint, Lane, Refusal};
 use penstock_proto::sdp::{Description, Direction, Media};
 use penstock_shard::connection::ConnId;
-use penstock_shard::core::Core;
+use penstock_shard::core::{Core, FeedId};
 use penstock_shard::kernel::Kernel;
 use tracing::info;
 
-use super::{Presentation, RtspPeer};
+use super::ranges::LIVE;
+use super::{Presentation, RtspPeer, groups};
 use crate::app::App;
 use crate::app::dialogue::Role;
 use crate::app::rtmp::play_name;
@@ -22,13 +22,7 @@ use crate::app::viewers::Answer;
 use crate::limits;
 use crate::messages::{Message, Settling};
 use crate::names::StreamName;
-use crate::registry::{self, Lanes, Packaging};
-
-/// What is played, in every answer to PLAY: a live stream has no other place.
-const LIVE: Range = Range::Npt {
-    from: Point::Now,
-    to: None,
-};
+use crate::registry::{self, Audience, Lanes, Packaging};
 
 /// What a player was told of a stream.
 #[derive(Debug)]
@@ -45,8 +39,11 @@ pub(super) struct Offer {
 }
 
 impl Described {
-    /// The packets of these lanes; none if they are not all of this description.
+    /// The packets of these lanes; none if they are not all of this description, or go different ways.
     fn packaging(&self, lanes: &[Lane]) -> Option<Packaging> {
+        if groups::audience(lanes)? == Audience::Groups {
+            return Some(self.to_groups());
+        }
         let mut chosen = [None; limits::RTSP_LANES_MAX];
         let mut packet_bytes_max = TCP_PACKET_BYTES;
         for (place, lane) in lanes.iter().enumerate() {
@@ -68,8 +65,28 @@ impl Described {
         }
         Some(Packaging::Rtsp(Lanes {
             lanes: chosen,
+            audience: Audience::Viewers,
             packet_bytes_max: packet_bytes_max as u16,
         }))
+    }
+
+    /// All that is described: who listens to a part is sent it all.
+    fn to_groups(&self) -> Packaging {
+        let mut chosen = [None; limits::RTSP_LANES_MAX];
+        for (medium, (place, offer)) in chosen.iter_mut().zip(&self.offers).enumerate() {
+            let (rtp_channel, rtcp_channel) = channels(medium);
+            *place = Some(registry::Lane {
+                track: offer.track,
+                payload_type: offer.payload_type,
+                rtp_channel,
+                rtcp_channel,
+            });
+        }
+        Packaging::Rtsp(Lanes {
+            lanes: chosen,
+            audience: Audience::Groups,
+            packet_bytes_max: UDP_PACKET_BYTES as u16,
+        })
     }
 
     fn medium(&self, track: u32) -> Option<usize> {
@@ -78,7 +95,7 @@ impl Described {
 }
 
 /// Of the lane in this place, where no viewer names them: all who get datagrams share a feed.
-fn channels(place: usize) -> (u8, u8) {
+pub(super) fn channels(place: usize) -> (u8, u8) {
     let rtp = 2 * place as u8;
     (rtp, rtp + 1)
 }
@@ -107,6 +124,7 @@ fn describe(name: &StreamName, tracks: &[Track]) -> (Description, Vec<Offer>) {
             protocol: "RTP/AVP".to_owned(),
             control: String::new(),
             direction: Direction::default(),
+            group: None,
             format: Some(format),
         });
     }
@@ -135,6 +153,7 @@ impl<K: Kernel> App<K> {
                 return peer.session.refused(Refusal::NotFound, &error.to_string());
             }
         };
+        peer.wants_groups = groups::is_wanted(&target.query);
         let answer = self.ask(core, conn, &name, None, Settling::Settled);
         peer.role = Role::Describing { name };
         if let Some(answer) = answer {
@@ -158,17 +177,26 @@ impl<K: Kernel> App<K> {
                 .session
                 .refused(Refusal::NotAcceptable, "these media cannot be sent together");
         };
-        peer.routes = self.datagrams.routes(address, lanes, channels);
+        let is_for_groups = packaging.is_for_groups();
+        peer.routes = match is_for_groups {
+            true => None,
+            false => self.datagrams.routes(address, lanes, channels),
+        };
         let name = described.name.clone();
         let since = match peer.role {
             Role::Paused { since, .. } => Some(since),
             _ => None,
         };
-        if peer.routes.is_some() {
-            // The sockets are this shard's: it is served where it is.
+        if peer.routes.is_some() || peer.is_tunnelled() {
+            // The sockets, or one half of it, are this shard's: it is served where it is.
             peer.travel.settling = Settling::Settled;
         }
-        let answer = self.ask(core, conn, &name, Some(packaging), peer.travel.settling);
+        // Its groups are sent to from its home, whoever has room.
+        let settling = match is_for_groups {
+            true => Settling::Settled,
+            false => peer.travel.settling,
+        };
+        let answer = self.ask(core, conn, &name, Some(packaging), settling);
         peer.role = Role::Asking { name, packaging, since };
         if let Some(answer) = answer {
             self.rtsp_decide(core, conn, address, peer, answer);
@@ -209,6 +237,10 @@ impl<K: Kernel> App<K> {
                     return;
                 };
                 let (name, packaging, since) = (name.clone(), *packaging, *since);
+                let key = (name.clone(), Some(packaging));
+                if packaging.is_for_groups() && self.rtsp_goes_home(core, conn, peer, &key) {
+                    return;
+                }
                 peer.role = Role::None;
                 peer.travel.settling = Settling::Free;
                 let answer = match since {
@@ -216,25 +248,42 @@ impl<K: Kernel> App<K> {
                     None => self.unless_overloaded(core, answer),
                 };
                 match answer {
-                    Answer::Watch(feed) => {
-                        if since.is_none() {
-                            self.counters.viewers.add(1);
-                            self.counters.viewers_total.add(1);
-                            info!(stream = name.as_str(), output = "RTSP", peer = %address, "viewer came");
-                        }
-                        let since = since.unwrap_or(core.now());
-                        peer.role = Role::Watching { name, packaging, since };
-                        match &peer.routes {
-                            Some(routes) => core.join_datagrams(conn, feed, routes),
-                            None => core.join_with(conn, feed),
-                        }
-                        self.keep_time(core);
-                    }
+                    Answer::Watch(feed) => self.rtsp_watch(core, conn, address, peer, (name, packaging, since), feed),
                     answer => self.rtsp_not_played(core, conn, address, peer, (name, packaging, since), answer),
                 }
             }
             _ => {}
         }
+    }
+
+    fn rtsp_watch(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut RtspPeer,
+        (name, packaging, since): (StreamName, Packaging, Option<u64>),
+        feed: FeedId,
+    ) {
+        if packaging.is_for_groups() {
+            if !self.rtsp_listen(core, conn, peer, (&name, packaging), feed) {
+                return self.rtsp_not_played(core, conn, address, peer, (name, packaging, since), Answer::Busy);
+            }
+            peer.session.playing(&[], Some(LIVE));
+        } else {
+            match &peer.routes {
+                Some(routes) => core.join_datagrams(conn, feed, routes),
+                None => core.join_with(conn, feed),
+            }
+        }
+        if since.is_none() {
+            self.counters.viewers.add(1);
+            self.counters.viewers_total.add(1);
+            info!(stream = name.as_str(), output = "RTSP", peer = %address, "viewer came");
+        }
+        let since = since.unwrap_or(core.now());
+        peer.role = Role::Watching { name, packaging, since };
+        self.keep_time(core);
     }
 
     fn rtsp_described(&mut self, peer: &mut RtspPeer, name: StreamName, answer: &Answer) {
@@ -248,7 +297,14 @@ impl<K: Kernel> App<K> {
                 .add(u64::from(refusal == Refusal::NotFound));
             return peer.session.refused(refusal, &why);
         };
-        let (description, offers) = describe(&name, tracks);
+        let (mut description, offers) = describe(&name, tracks);
+        if peer.wants_groups {
+            for (number, medium) in description.media.iter_mut().enumerate() {
+                if let Some((group, port)) = self.group_of(&name, number).and_then(groups::described) {
+                    (medium.group, medium.port) = (Some(group), port);
+                }
+            }
+        }
         if offers.is_empty() {
             let why = format!("no track of {} can be carried in RTSP", name.as_str());
             return peer.session.refused(Refusal::NotAcceptable, &why);
@@ -298,7 +354,7 @@ impl<K: Kernel> App<K> {
         if !peer.is_joining() {
             return;
         }
-        let lanes = JoinPoint::parse(header).map(|point| point.lanes).unwrap_or_default();
+        let JoinPoint { wall_millis, lanes, .. } = JoinPoint::parse(header).unwrap_or_default();
         let begins: Vec<Begin> = match &peer.presentation {
             Presentation::Described(described) => {
                 let begin = |lane: &penstock_proto::rtsp::JoinLane| {
@@ -312,7 +368,7 @@ impl<K: Kernel> App<K> {
             }
             Presentation::None | Presentation::Announced(_) => Vec::new(),
         };
-        peer.session.playing(&begins, Some(LIVE));
+        peer.session.playing(&begins, Some(peer.unit.served(wall_millis)));
         let pending = std::mem::take(&mut peer.pending);
         self.rtsp_feed(core, conn, address, peer, &pending);
     }
@@ -325,6 +381,7 @@ impl<K: Kernel> App<K> {
                 since: *since,
             };
             core.leave_feed(conn);
+            self.rtsp_listens_no_more(core, conn, peer);
         }
     }
 
@@ -338,7 +395,7 @@ impl<K: Kernel> App<K> {
     ) -> bool {
         if peer.is_joining() {
             // There is no join point yet: its packets begin where they begin.
-            peer.session.playing(&[], Some(LIVE));
+            peer.session.playing(&[], Some(peer.unit.served(None)));
             return true;
         }
         let name = match &peer.role {
@@ -351,15 +408,21 @@ impl<K: Kernel> App<K> {
         true
     }
 
-    /// The feed has ended, and its last record is sent.
+    /// The feed has ended, and its last record is sent. A player that was told so by RTCP leaves by itself; one that finds
+    /// the connection closed before complains.
     pub(in crate::app) fn rtsp_reached_end(
         &mut self,
         core: &mut Core<Message<K>, K>,
         conn: ConnId,
+        address: SocketAddr,
         peer: &mut RtspPeer,
     ) {
         if peer.session.awaits_decision() {
             peer.session.refused(Refusal::NotFound, "the stream has ended");
+        } else if peer.is_watching() && !self.stopping {
+            self.rtsp_leaves(core, conn, address, peer, "ended");
+            peer.leaves_by = Some(core.now() + limits::GOODBYE_MICROS);
+            return self.rtsp_set_deadline(core, conn, peer);
         } else {
             peer.session.close();
         }

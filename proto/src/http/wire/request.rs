@@ -71,6 +71,9 @@ pub struct Head {
     /// `None`: no body, or one that the client holds back until it is asked for (`Expect: 100-continue`). It never is:
     /// the answer comes at once and is the connection's last (RFC 9110 section 10.1.1).
     pub body: Option<Body>,
+    /// It opens one half of a tunnel ([`TUNNEL_HEADER`]): what comes behind the head, whatever its length is said to be, is
+    /// for who takes the connection over.
+    pub is_tunnel: bool,
     /// Places of the target and its parts in the head's bytes.
     pub target: Range<usize>,
     pub authority: Option<Range<usize>>,
@@ -109,7 +112,12 @@ impl Head {
         }
         let start = offset_in(bytes, target.as_bytes());
         let moved = |range: Range<usize>| start + range.start..start + range.end;
-        let held_back = framing.expects_continue && framing.body().is_some();
+        let is_tunnel = matches!(method, Method::Get | Method::Post)
+            && request
+                .headers
+                .iter()
+                .any(|header| header.name.eq_ignore_ascii_case(TUNNEL_HEADER));
+        let held_back = (framing.expects_continue || is_tunnel) && framing.body().is_some();
         let line_bytes = bytes
             .iter()
             .position(|byte| *byte == b'\n')
@@ -124,6 +132,7 @@ impl Head {
             },
             reason_format: reason_format(request.headers),
             body: framing.body().filter(|_| !held_back),
+            is_tunnel,
             target: start..start + target.len(),
             authority: parts.authority.map(moved),
             query: moved(parts.query),
@@ -132,6 +141,9 @@ impl Head {
         })
     }
 }
+
+/// RTSP in HTTP is told by the cookie that joins its two requests.
+const TUNNEL_HEADER: &str = "x-sessioncookie";
 
 /// A request as the appliance sees it: lent, until it is answered.
 #[derive(Clone, Copy, Debug)]

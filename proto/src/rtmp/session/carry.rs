@@ -78,7 +78,7 @@ impl Dialogue {
         out.u64(self.pinged_ms);
         out.u64(self.since_ms);
         out.u32(self.chunk_bytes);
-        out.u32(self.window);
+        out.u32(self.window.unwrap_or(0));
         out.u64(self.acknowledged);
         out.u32(self.ignored);
     }
@@ -116,13 +116,14 @@ impl Dialogue {
             pinged_ms: input.u64()?,
             since_ms: input.u64()?,
             chunk_bytes: input.u32()?,
-            window: input.u32()?,
+            window: Some(input.u32()?).filter(|window| *window > 0),
             acknowledged: input.u64()?,
             ignored: input.u32()?,
             media: Media::None,
         };
         input.require((1..=CHUNK_BYTES_MAX).contains(&dialogue.chunk_bytes))?;
-        input.require((WINDOW_BYTES_MIN..=WINDOW_BYTES).contains(&dialogue.window))?;
+        let is_window = |window: u32| (WINDOW_BYTES_MIN..=WINDOW_BYTES).contains(&window);
+        input.require(dialogue.window.is_none_or(is_window))?;
         input.require(dialogue.acknowledged <= dialogue.reader.taken())?;
         dialogue.bound_memory();
         Ok(dialogue)

@@ -28,7 +28,7 @@ pub(super) struct Dialogue {
     /// When the activity last changed, and of a publisher when a medium last was complete.
     pub(super) since_ms: u64,
     pub(super) chunk_bytes: u32,
-    pub(super) window: u32,
+    pub(super) window: Option<u32>,
     pub(super) acknowledged: u64,
     pub(super) ignored: u32,
     pub(super) media: Media,
@@ -81,7 +81,7 @@ impl Dialogue {
             pinged_ms: 0,
             since_ms: now_ms,
             chunk_bytes: CHUNK_BYTES_DEFAULT,
-            window: WINDOW_BYTES,
+            window: None,
             acknowledged: 0,
             ignored: 0,
             media: Media::None,
@@ -316,7 +316,7 @@ impl Dialogue {
         match control {
             Control::SetChunkSize(bytes) => self.reader.set_chunk_bytes(bytes)?,
             Control::Abort(csid) => self.reader.abort(csid),
-            Control::WindowAckSize(bytes) => self.window = bytes.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES),
+            Control::WindowAckSize(bytes) => self.window = Some(bytes.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES)),
             Control::PingRequest(stamp) => self.control(Control::PingResponse(stamp), outbox),
             Control::PingResponse(_) => self.answers_pings = true,
             // What a peer has received, holds or would like is TCP's business and the feed's.
@@ -359,7 +359,9 @@ impl Dialogue {
 
     pub(super) fn acknowledge(&mut self, outbox: &mut Outbox) {
         let received = self.reader.taken();
-        if received - self.acknowledged >= u64::from(self.window / ACKNOWLEDGE_DIVISOR) {
+        if let Some(window) = self.window
+            && received - self.acknowledged >= u64::from(window / ACKNOWLEDGE_DIVISOR)
+        {
             self.acknowledged = received;
             self.control(Control::Acknowledgement(received as u32), outbox);
         }

@@ -219,9 +219,10 @@ impl Session {
         taken
     }
 
-    /// Tells the peer how much was received, when that is more than a quarter of its window since it was last told. To be
-    /// called when all that has arrived was read, and drained: a peer that waits for it sends nothing more, while to one
-    /// that has closed its socket each byte is a reason to drop what it still had to send.
+    /// Tells a peer that has announced a window how much was received, when that is more than a quarter of the window since
+    /// it was last told. To be called when all that has arrived was read, and drained: a peer that waits for it sends
+    /// nothing more. Encoders that announce none (ffmpeg, OBS) do not read it either: a socket that is closed over what
+    /// was not read drops what it still had to send, so they are told nothing.
     pub fn acknowledge(&mut self) {
         if let Phase::Dialogue(dialogue) = &mut self.phase {
             dialogue.acknowledge(&mut self.outbox);

@@ -7,7 +7,7 @@
 use super::{Clock, Counters, Kind, Line};
 use crate::media::rescale;
 use crate::rtp::limits::{
-    REPORT_AGE_MICROS_MAX, REPORT_AGREES_MICROS, REPORT_REPEATS_MICROS, REPORT_SHIFT_MICROS_MAX,
+    REPORT_AGE_MICROS_MAX, REPORT_AGREES_MICROS, REPORT_EXACT_MICROS, REPORT_REPEATS_MICROS, REPORT_SHIFT_MICROS_MAX,
     SILENT_SHIFT_MICROS_MAX, SLEW_MICROS_MAX,
 };
 use crate::rtp::receive::unwrap;
@@ -125,8 +125,15 @@ impl Clock {
         let (line_has_begun, other_has_begun) = (line.frames.has_begun(), other.frames.has_begun());
         let counts = (line.reports.count, other.reports.count);
         let micros = (stream_other - ntp_other.micros()) - (stream - ntp.micros());
+        // Once, and where nobody sees it, they are put together exactly.
+        let is_free = !line_has_begun || !other_has_begun || line.kind == Kind::Video;
         let reports = &mut self.lines[at].reports;
-        if micros.abs() <= REPORT_AGREES_MICROS {
+        let agrees = if is_free && !reports.compared {
+            REPORT_EXACT_MICROS
+        } else {
+            REPORT_AGREES_MICROS
+        };
+        if micros.abs() <= agrees {
             (reports.compared, reports.doubt) = (true, None);
             return false;
         }

@@ -8,6 +8,7 @@ use crate::rtp::link::{Camera, Flight, Link, SETS, SOUND_BYTES, Toy, format};
 use crate::rtp::wire::rtcp::{Ntp, SenderReport};
 
 mod captures;
+mod codecs;
 mod losses;
 mod times;
 

@@ -20,7 +20,7 @@ mod samples;
 mod sets;
 mod sound;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod text;
 mod vp8;
 mod vp9;
@@ -211,6 +211,11 @@ impl Units {
 
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     pub fn push_setup(&mut self, setup: Setup) {

@@ -45,6 +45,8 @@ struct Picture {
     has_sets: bool,
     /// Packets were lost right before it, or are unknown.
     head_unsure: bool,
+    /// Packets of it were lost, or the first ones may have been.
+    has_loss: bool,
     damaged: bool,
 }
 
@@ -116,6 +118,7 @@ impl Pictures {
             self.picture.timestamp = Some(payload.timestamp);
         }
         self.picture.head_unsure |= lost && !self.picture.has_slice;
+        self.picture.has_loss |= lost;
     }
 
     /// A packet is over; `marker` is its own.
@@ -153,8 +156,12 @@ impl Pictures {
         self.extend(bytes);
     }
 
-    /// Another fragment. Without a first one it is refused.
+    /// Another fragment. Without a first one, which was not lost, it is refused.
     pub fn extend(&mut self, bytes: &[u8]) {
+        if self.picture.open.is_none() && self.picture.has_loss {
+            self.picture.damaged = true;
+            return;
+        }
         if self.picture.open.is_none() || self.picture.bytes.len() + bytes.len() > UNIT_BYTES_MAX {
             return self.refuse();
         }
@@ -260,7 +267,7 @@ impl Pictures {
                 self.picture.nals = 0;
                 self.picture.key = false;
                 self.picture.head_unsure = true;
-                self.picture.damaged = false;
+                (self.picture.damaged, self.picture.has_loss) = (false, false);
                 self.unreadable += u64::from(is_long);
             }
             return;

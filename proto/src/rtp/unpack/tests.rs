@@ -13,7 +13,7 @@ use crate::noise::Noise;
 
 /// A unit, owned.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Owned {
+pub(in crate::rtp) struct Owned {
     pub timestamp: i64,
     pub key: bool,
     pub wholeness: Wholeness,
@@ -22,7 +22,7 @@ pub(super) struct Owned {
 
 /// What came out, in order.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Came {
+pub(in crate::rtp) struct Came {
     /// Each with the number of units before it.
     pub setups: Vec<(usize, Setup)>,
     pub units: Vec<Owned>,
@@ -49,7 +49,7 @@ impl Came {
     }
 }
 
-pub(super) fn format(kind: Kind, encoding: &str, clock_rate: u32, channels: u32, fmtp: &str) -> PayloadFormat {
+pub(in crate::rtp) fn format(kind: Kind, encoding: &str, clock_rate: u32, channels: u32, fmtp: &str) -> PayloadFormat {
     let pairs = fmtp.split(';').filter_map(|pair| pair.split_once('='));
     PayloadFormat {
         kind,
@@ -84,7 +84,7 @@ pub(super) fn lost(payload: Payload<'_>) -> Payload<'_> {
 }
 
 /// All packets, then the end. Also what could not be read.
-pub(super) fn unpack(format: &PayloadFormat, packets: &[Payload<'_>]) -> (Came, u64) {
+pub(in crate::rtp) fn unpack(format: &PayloadFormat, packets: &[Payload<'_>]) -> (Came, u64) {
     let (mut unpack, mut out, mut came) = (of(format), Units::new(), Came::default());
     for payload in packets {
         unpack.packet(payload, &mut out);
@@ -96,11 +96,11 @@ pub(super) fn unpack(format: &PayloadFormat, packets: &[Payload<'_>]) -> (Came, 
 }
 
 /// One of `testdata`, see `capture.py` there.
-pub(super) struct Capture {
-    name: &'static str,
-    rtp: &'static [u8],
-    sdp: &'static str,
-    frames: &'static str,
+pub(in crate::rtp) struct Capture {
+    pub name: &'static str,
+    pub rtp: &'static [u8],
+    pub sdp: &'static str,
+    pub frames: &'static str,
 }
 
 macro_rules! capture {
@@ -244,7 +244,7 @@ fn slices(frame: &[u8], is_slice: fn(&[u8]) -> bool) -> Vec<u8> {
 }
 
 /// RTP packets behind their lengths.
-pub(super) fn packets_of(rtp: &'static [u8]) -> Vec<Payload<'static>> {
+pub(in crate::rtp) fn packets_of(rtp: &'static [u8]) -> Vec<Payload<'static>> {
     let (mut rest, mut packets, mut last) = (rtp, Vec::new(), None);
     while let Some((length, behind)) = rest.split_first_chunk::<2>() {
         let (packet, behind) = behind.split_at(u16::from_be_bytes(*length).into());

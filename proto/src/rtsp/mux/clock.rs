@@ -54,6 +54,12 @@ impl Clock {
         }
     }
 
+    /// ms since 1970 at a moment of stream time, once that is known.
+    pub(super) fn wall_millis(&self, stream_micros: i64) -> Option<u64> {
+        let micros = self.said?.saturating_add(stream_micros);
+        u64::try_from(micros).ok().map(|micros| micros / 1000)
+    }
+
     /// The clock of the wall at `ticks` of stream time, exact to half of 2^-32 s against other `ticks`.
     pub(super) fn ntp(&self, ticks: i64, clock_rate: u32) -> Ntp {
         let begin = Ntp::from_unix_micros(self.said.unwrap_or(0)).0;

@@ -1,7 +1,7 @@
 //! Where a viewer begins in a feed, as [`super::Mux`] keeps it beside each join record: what `RTP-Info` (RFC 2326, 12.33) and
 //! `Range` of the answer to PLAY are made of. It is never sent as it is.
 //!
-//! Big-endian: stream time in ms (i64), then of each lane its track (u32), SSRC (u32), sequence number (u16) and RTP time
+//! Big-endian: stream time in ms (i64), the wall's time of it in ms since 1970 (u64, 0 if it is not known), then of each lane its track (u32), SSRC (u32), sequence number (u16) and RTP time
 //! (u32), in the order of the packaging's lanes.
 
 /// A join record's place in stream time and in each lane.
@@ -9,6 +9,8 @@
 pub struct JoinPoint {
     /// Decode time of the join record's frame, rounded down.
     pub stream_millis: i64,
+    /// The same moment since 1970, as sender reports say it; none if they say nothing yet.
+    pub wall_millis: Option<u64>,
     pub lanes: Vec<JoinLane>,
 }
 
@@ -24,13 +26,14 @@ pub struct JoinLane {
     pub rtp_time: u32,
 }
 
-const HEAD_BYTES: usize = 8;
+const MOMENT_BYTES: usize = 8;
 const LANE_BYTES: usize = 14;
 
 impl JoinPoint {
     /// None for anything that [`JoinPoint::emit`] does not write.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (millis, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let (millis, rest) = bytes.split_first_chunk::<MOMENT_BYTES>()?;
+        let (wall, rest) = rest.split_first_chunk::<MOMENT_BYTES>()?;
         let (lanes, behind) = rest.as_chunks::<LANE_BYTES>();
         let lane = |&[t0, t1, t2, t3, s0, s1, s2, s3, n0, n1, r0, r1, r2, r3]: &[u8; LANE_BYTES]| JoinLane {
             track: u32::from_be_bytes([t0, t1, t2, t3]),
@@ -40,12 +43,14 @@ impl JoinPoint {
         };
         behind.is_empty().then(|| JoinPoint {
             stream_millis: i64::from_be_bytes(*millis),
+            wall_millis: Some(u64::from_be_bytes(*wall)).filter(|wall| *wall != 0),
             lanes: lanes.iter().map(lane).collect(),
         })
     }
 
     pub fn emit(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.stream_millis.to_be_bytes());
+        out.extend_from_slice(&self.wall_millis.unwrap_or(0).to_be_bytes());
         for lane in &self.lanes {
             out.extend_from_slice(&lane.track.to_be_bytes());
             out.extend_from_slice(&lane.ssrc.to_be_bytes());
@@ -70,6 +75,7 @@ mod tests {
         for lanes in [vec![], vec![lane], vec![lane, JoinLane { track: 9, ..lane }]] {
             let point = JoinPoint {
                 stream_millis: -5,
+                wall_millis: Some(1_795_350_020_298).filter(|_| lanes.len() != 1),
                 lanes,
             };
             let mut bytes = Vec::new();
@@ -78,6 +84,6 @@ mod tests {
             bytes.push(0);
             assert_eq!(JoinPoint::parse(&bytes), None);
         }
-        assert_eq!(JoinPoint::parse(&[0; 7]), None);
+        assert_eq!(JoinPoint::parse(&[0; 15]), None);
     }
 }

@@ -203,6 +203,7 @@ impl media::Mux for Mux {
             self.reports(moment, micros, join && self.has_video(), out);
             if join {
                 self.joined.stream_millis = rescale(frame.dts, timescale, 1000);
+                self.joined.wall_millis = self.clock.wall_millis(micros);
                 self.joined.lanes.clear();
                 let lanes = self.lines.iter().map(|line| line.join(frame.dts, timescale));
                 self.joined.lanes.extend(lanes);

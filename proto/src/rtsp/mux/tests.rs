@@ -228,7 +228,11 @@ fn a_join_point_says_where_each_lane_begins() {
         let lane = point.lanes[0];
         assert_eq!((packet.sequence, packet.ssrc), (lane.sequence, lane.ssrc));
         assert_eq!(packet.timestamp, lane.rtp_time.wrapping_add(10));
+        assert_eq!(point.wall_millis, None);
     }
+    mux.wall_clock(0, UNIX);
+    mux.frame(&frame(1, 360_000, 7200, true, &key), &mut out);
+    assert_eq!(joined(&mux).wall_millis, Some(UNIX as u64 / 1000 + 4_000));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::rtsp::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, LANES_MAX, URL_BYTES_M
 use crate::rtsp::wire::message::Reader;
 use crate::rtsp::wire::url::Target;
 
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 /// Media of a description.
 const MEDIA_MAX: u32 = crate::sdp::limits::MEDIA_MAX as u32;
 
@@ -39,6 +39,7 @@ impl Session {
             put_u64(out, number);
         }
         out.push(u8::from(self.ran));
+        out.push(u8::from(self.opens_tunnel));
         put_u32(out, self.ids);
         put_option(out, self.sequence.as_ref(), |out, sequence| put_u32(out, *sequence));
         put_option(out, self.id.as_ref(), |out, id| put_bytes(out, id.as_bytes()));
@@ -81,6 +82,7 @@ impl Session {
         (session.nonce_number, session.nonce_ms) = (source.u64()?, source.u64()?);
         session.nonce = auth::nonce(seed, session.nonce_number);
         session.ran = source.flag()?;
+        session.opens_tunnel = source.flag()?;
         session.ids = source.u32()?;
         session.sequence = source.option(Source::u32)?;
         session.id = source.option(Source::text)?;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Begin, Carriage, Event, Lane, Part, Ports, Purpose, Refusal, Session, Stage};
 use crate::rtsp::auth::{self, Credentials, Freshness};
 use crate::rtsp::limits::{LANES_MAX, SESSION_SECONDS, URL_BYTES_MAX};
+use crate::rtsp::tunnel::{COOKIE_HEADER, Opening};
 use crate::rtsp::wire::message::{Head, Start, Version};
 use crate::rtsp::wire::range::Range;
 use crate::rtsp::wire::transport::{Delivery, Group, Mode, Transport};
@@ -53,6 +54,8 @@ pub(super) enum What {
     Group(Box<Choice>),
     Play,
     Record,
+    /// Nothing follows on this session.
+    Tunnel,
 }
 
 /// A SETUP on its way through the peer's alternatives.
@@ -76,12 +79,21 @@ impl Session {
         {
             self.user_agent = agent.chars().take(USER_AGENT_CHARS_MAX).collect();
         }
+        let opening = self.opening(&head).filter(|_| *version == Version::Http);
+        self.opens_tunnel = false;
+        if let Some(opening) = opening {
+            self.sequence = None;
+            self.events.push(Event::TunnelRequested(opening));
+            return self.ask(&head, What::Tunnel);
+        }
         let sequence = head.sequence();
         self.sequence = sequence;
         let known = head
             .header("Session")
             .map(|id| id.split(';').next().unwrap_or(id).trim());
-        let is_other = |id: &str| self.id.as_deref().is_some_and(|ours| ours != id);
+        // Who begins anew may name a session that is over.
+        let begins = matches!(method.as_str(), "OPTIONS" | "DESCRIBE" | "ANNOUNCE" | "SETUP");
+        let is_other = |id: &str| self.id.as_deref().map_or(!begins, |ours| ours != id);
         let refused = match (version, sequence) {
             (Version::Http, _) => Some(501),
             (Version::Other, _) => Some(505),
@@ -105,11 +117,19 @@ impl Session {
             "ANNOUNCE" => self.announce(&head, &url, body),
             "SETUP" => self.set_up(head, url),
             "PLAY" => self.play(&head, &url),
-            "RECORD" => self.record(),
-            "PAUSE" => self.pause(),
-            "TEARDOWN" => self.tear_down(),
+            "RECORD" => self.record(&url),
+            "PAUSE" => self.pause(&url),
+            "TEARDOWN" => self.tear_down(&url),
             _ => self.refuse_request(501, &format!("Public: {PUBLIC}\r\n")),
         }
+    }
+
+    /// A tunnel is opened by the first message of a connection, and by no other.
+    fn opening(&self, head: &Head) -> Option<Opening> {
+        let Start::Request { method, .. } = &head.start else {
+            return None;
+        };
+        Opening::parse(method, head.header(COOKIE_HEADER)).filter(|_| self.opens_tunnel)
     }
 
     fn ask(&mut self, head: &Head, what: What) {
@@ -315,16 +335,16 @@ impl Session {
     }
 
     fn play(&mut self, head: &Head, url: &str) {
-        let range = head.header("Range").and_then(Range::parse);
+        let range = match head.header("Range").map(Range::parse) {
+            Some(None) => return self.refuse_request(457, ""),
+            range => range.flatten(),
+        };
         match &self.stage {
             Stage::Known(known) if known.purpose == Purpose::Play && !known.lanes.is_empty() => {
-                let (_, name) = Target::parse_medium(url);
-                if known.lanes.len() > 1 && !name.is_empty() && known.urls.iter().any(|(_, set_up)| set_up == url) {
+                if known.single(url).is_some() {
                     return self.refuse_request(460, "");
                 }
-                let (target, lanes) = (known.target.clone(), known.lanes.clone());
-                self.events.push(Event::PlayRequested { target, range, lanes });
-                self.ask(head, What::Play);
+                self.ask_to_play(range);
             }
             // A keep-alive of old players.
             Stage::Running(running) if running.purpose == Purpose::Play && range.is_none() => self.answer(200, "", ""),
@@ -332,9 +352,25 @@ impl Session {
         }
     }
 
-    fn record(&mut self) {
+    fn ask_to_play(&mut self, range: Option<Range>) {
+        let Stage::Known(known) = &self.stage else {
+            unreachable!("nothing is played that is not known")
+        };
+        let (target, lanes) = (known.target.clone(), known.lanes.clone());
+        self.events.push(Event::PlayRequested { target, range, lanes });
+        self.asked = Some(Asked {
+            sequence: self.sequence.unwrap_or(0),
+            freshness: Freshness::First,
+            what: What::Play,
+        });
+    }
+
+    fn record(&mut self, url: &str) {
         match &self.stage {
             Stage::Known(known) if known.purpose == Purpose::Record && !known.lanes.is_empty() => {
+                if known.single(url).is_some() {
+                    return self.refuse_request(460, "");
+                }
                 let (target, lanes) = (known.target.clone(), known.lanes.clone());
                 self.events.push(Event::RecordRequested { target, lanes });
                 self.asked = Some(Asked {
@@ -347,28 +383,52 @@ impl Session {
         }
     }
 
-    fn pause(&mut self) {
+    fn pause(&mut self, url: &str) {
+        let status = match &self.stage {
+            Stage::Known(known) | Stage::Running(known) if known.single(url).is_some() => 460,
+            Stage::Known(_) | Stage::Running(_) => 200,
+            Stage::Fresh | Stage::Closed => 455,
+        };
+        if status != 200 {
+            return self.refuse_request(status, "");
+        }
+        self.stop_running();
+        self.answer(200, "", "");
+    }
+
+    fn stop_running(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Fresh) {
             Stage::Running(running) => {
                 self.stage = Stage::Known(running);
                 self.events.push(Event::Paused);
-                self.answer(200, "", "");
             }
-            stage => {
-                let status = if matches!(stage, Stage::Known(_)) { 200 } else { 455 };
-                self.stage = stage;
-                match status {
-                    200 => self.answer(200, "", ""),
-                    status => self.refuse_request(status, ""),
-                }
-            }
+            stage => self.stage = stage,
         }
     }
 
-    fn tear_down(&mut self) {
-        self.answer(200, "Connection: close\r\n", "");
-        self.events.push(Event::TornDown);
-        self.close();
+    /// Of one medium, the others go on: a player's from a join point, as the answer says, which it gets when it plays again.
+    fn tear_down(&mut self, url: &str) {
+        let single = match &self.stage {
+            Stage::Known(known) | Stage::Running(known) => known.single(url),
+            Stage::Fresh | Stage::Closed => None,
+        };
+        let Some(medium) = single else {
+            self.answer(200, "Connection: close\r\n", "");
+            self.events.push(Event::TornDown);
+            return self.close();
+        };
+        let plays = matches!(&self.stage, Stage::Running(running) if running.purpose == Purpose::Play);
+        if plays {
+            self.stop_running();
+        }
+        if let Stage::Known(known) | Stage::Running(known) = &mut self.stage {
+            known.lanes.retain(|lane| lane.medium != medium);
+            known.urls.retain(|(of, _)| *of != medium);
+        }
+        match plays {
+            true => self.ask_to_play(None),
+            false => self.answer(200, "", ""),
+        }
     }
 
     fn take_asked(&mut self) -> What {
@@ -393,10 +453,12 @@ impl Session {
         });
         match what {
             What::Describe { url, .. } => {
-                let slash = if url.ends_with('/') { "" } else { "/" };
+                // Without the query: a medium's name behind that is no address, and GStreamer resolves it to another one.
+                let base = url.split('?').next().unwrap_or(&url);
+                let slash = if base.ends_with('/') { "" } else { "/" };
                 let headers = format!(
                     "Content-Base: {}{slash}\r\nContent-Type: application/sdp\r\n",
-                    line(&url)
+                    line(base)
                 );
                 self.answer(200, &headers, &description.text(origin));
             }
@@ -507,6 +569,10 @@ impl Session {
 
     pub(super) fn decide_refused(&mut self, refusal: Refusal, description: &str) {
         let _refused = self.take_asked();
+        if refusal == Refusal::InvalidRange {
+            // It may ask for another.
+            return self.refuse_request(refusal.status(), "");
+        }
         let body = format!("{}\r\n", line(description));
         self.answer(
             refusal.status(),
@@ -579,6 +645,14 @@ impl Presentation {
             None if name.is_empty() && self.purpose == Purpose::Play => Err(459),
             None => Err(404),
         }
+    }
+
+    /// The medium, of several that are set up, which is meant by an address that it was set up with.
+    fn single(&self, url: &str) -> Option<usize> {
+        let (wanted, is_one_of_several) = (url.trim_end_matches('/'), self.lanes.len() > 1);
+        let mut of_urls = self.urls.iter().filter(|(_, url)| url.trim_end_matches('/') == wanted);
+        let (medium, _) = of_urls.next().filter(|_| is_one_of_several)?;
+        Some(*medium)
     }
 
     /// The peer's channels, or others if they are taken or none were named.

@@ -13,7 +13,7 @@
 mod carry;
 mod dialogue;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -21,6 +21,7 @@ use self::dialogue::{Asked, Presentation};
 use super::auth::{self, Credentials};
 use super::error::Error;
 use super::limits::{MESSAGE_MILLIS_MAX, NONCE_MILLIS, NOTHING_ASKED_MILLIS_MAX, SILENT_MILLIS_MAX};
+use super::tunnel::{self, Opening};
 use super::wire::message::{Read, Reader};
 use super::wire::range::Range;
 use super::wire::transport::{Group, Ports};
@@ -46,6 +47,8 @@ pub struct Session {
     message_ms: u64,
     /// It has played or published once.
     ran: bool,
+    /// Nothing was said yet, and it is in no tunnel.
+    opens_tunnel: bool,
     wall_ms: u64,
     /// `CSeq` of the request that is being answered.
     sequence: Option<u32>,
@@ -132,6 +135,9 @@ pub enum Event {
     Paused,
     /// The peer ended its play or publish. `Closed` follows.
     TornDown,
+    /// It speaks RTSP in HTTP, and this connection is one half of what it needs for it. The session says nothing more: see
+    /// [`tunnel`](super::tunnel) for what takes its place. What was not taken of the input stands behind the opening.
+    TunnelRequested(Opening),
     /// Flush, then close the connection. Nothing comes after it.
     Closed,
 }
@@ -190,7 +196,7 @@ pub enum Refusal {
     NotEnoughBandwidth,
     /// 455: it has a publisher already.
     NotNow,
-    /// 457
+    /// 457: nothing of the stream that can be played is there. The peer may ask for another.
     InvalidRange,
     /// 500: our own fault.
     Failed,
@@ -226,6 +232,7 @@ impl Session {
             began_ms: now_ms,
             message_ms: now_ms,
             ran: false,
+            opens_tunnel: true,
             wall_ms,
             sequence: None,
             id: None,
@@ -236,6 +243,15 @@ impl Session {
             user_agent: String::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// The one that a tunnel carries. Its first output opens the way down; what is taken as input comes up by the other
+    /// connection, decoded.
+    pub fn tunnelled(now_ms: u64, wall_ms: u64, seed: u64) -> Session {
+        let mut session = Session::new(now_ms, wall_ms, seed);
+        session.opens_tunnel = false;
+        session.out.extend_from_slice(tunnel::OPENED.as_bytes());
+        session
     }
 
     /// Bytes taken. Fewer than given when a message has made outputs, or a decision is awaited: drain, then come back
@@ -399,7 +415,7 @@ impl Session {
         self.decide_recording();
     }
 
-    /// Whatever is asked is not granted. Says why, then closes.
+    /// Whatever is asked is not granted. Says why, then closes, but for [`Refusal::InvalidRange`].
     pub fn refused(&mut self, refusal: Refusal, description: &str) {
         self.decide_refused(refusal, description);
     }

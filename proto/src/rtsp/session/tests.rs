@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod keeping;
+pub(crate) mod scripts;
+
 const NOW: u64 = 1_000;
 
 fn drain(session: &mut Session) -> Vec<String> {
@@ -30,7 +33,7 @@ fn say(session: &mut Session, text: &str) -> Vec<String> {
     }
 }
 
-fn session() -> Session {
+pub(crate) fn session() -> Session {
     Session::new(0, 7, 0x5EED)
 }
 

@@ -525,3 +525,39 @@ fn heads_that_contradict_themselves_are_defects() {
         "while this one is right"
     );
 }
+
+/// RTSP in HTTP: a POST's body is the tunnel, whatever is said of its length.
+#[test]
+fn a_tunnel_is_handed_over_with_what_came_behind_its_head() {
+    let head = "POST /live HTTP/1.0\r\nx-SessionCookie: abc\r\nContent-Length: 32767\r\n\r\n";
+    for (request, behind) in [
+        (head, "T1BU"),
+        ("GET /live HTTP/1.0\r\nx-sessioncookie: abc\r\n\r\n", ""),
+        ("GET /live HTTP/1.1\r\nHost: h\r\nx-sessioncookie: abc\r\n\r\n", "x"),
+    ] {
+        let bytes = [request, behind].concat();
+        for step in 1..bytes.len() {
+            let mut session = Session::new(0, Limits::default());
+            for piece in bytes.as_bytes().chunks(step) {
+                assert_eq!(session.handle_input(1_000, piece), Ok(piece.len()));
+                drain(&mut session);
+                session.check_invariants();
+            }
+            assert_eq!(session.request().unwrap().header("x-sessioncookie"), Some("abc"));
+            assert_eq!(session.hand_over(), behind.as_bytes(), "{request} by {step}");
+            assert!(session.poll_timeout().is_none() && session.poll_output().is_none());
+        }
+    }
+    // More than is kept is for the caller to keep.
+    let mut session = Session::new(0, Limits::default());
+    let bytes = [head, &"T1BU".repeat(limits::PIPELINED_BYTES_MAX)].concat();
+    let taken = session.handle_input(1_000, bytes.as_bytes()).unwrap();
+    assert_eq!(taken, head.len() + limits::PIPELINED_BYTES_MAX);
+    drain(&mut session);
+    assert_eq!(session.hand_over().len(), limits::PIPELINED_BYTES_MAX);
+    // Nobody wants it: its body is not read, and so it is the connection's last request.
+    let mut session = asked(b"POST /live HTTP/1.1\r\nHost: h\r\nx-sessioncookie: abc\r\nContent-Length: 32767\r\n\r\n");
+    session.refuse(2_000, Status::NotFound, "no");
+    let (said, _) = drain(&mut session);
+    assert!(String::from_utf8(said).unwrap().contains("Connection: close"));
+}

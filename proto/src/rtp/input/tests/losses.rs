@@ -195,3 +195,54 @@ fn a_sequence_that_begins_anew_moves_no_time() {
     assert!(frames.windows(2).all(|two| two[1].dts - two[0].dts == PICTURE_TICKS));
     assert_eq!((watch.jumps(), watch.input.received(0).restarts), (0, 1));
 }
+
+/// Pictures of an open GOP, in decode order: number as they are shown, and whether key.
+const OPEN: [(u32, bool); 16] = [
+    (0, true),
+    (3, false),
+    (1, false),
+    (2, false),
+    (6, false),
+    (4, false),
+    (5, false),
+    (9, true),
+    (7, false),
+    (8, false),
+    (12, false),
+    (10, false),
+    (11, false),
+    (15, true),
+    (13, false),
+    (14, false),
+];
+
+/// What is shown before the keyframe that was begun with needs what is missing, though it comes behind it.
+#[test]
+fn leading_pictures_behind_a_loss_are_as_lost() {
+    type Lost = fn(usize) -> bool;
+    let cases: [(Lost, &[u32], (u64, u64)); 4] = [
+        (
+            |_| false,
+            &[0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 12, 10, 11, 15, 13, 14],
+            (0, 0),
+        ),
+        (|at| at == 4, &[0, 3, 1, 2, 9, 12, 10, 11, 15, 13, 14], (0, 4)),
+        (|at| at < 4, &[9, 12, 10, 11, 15, 13, 14], (5, 0)),
+        (|at| at == 8, &[0, 3, 1, 2, 6, 4, 5, 9, 15], (0, 6)),
+    ];
+    for (is_lost, expected, counted) in cases {
+        let mut watch = Watch::new(SETS[1]);
+        let mut scene = Scene::new();
+        for (at, (shown, key)) in OPEN.into_iter().enumerate() {
+            let packets = scene.pictures.picture(i64::from(shown) * PICTURE_TICKS, shown, key, 2);
+            for packet in packets.iter().filter(|_| !is_lost(at)) {
+                watch.rtp(at as i64 * PICTURE_MICROS, Arrival::Interleaved, 0, packet);
+            }
+        }
+        let served: Vec<u32> = watch.of(1).iter().map(|seen| seen.number).collect();
+        assert_eq!(served, expected);
+        let counters = watch.input.counters();
+        assert_eq!((counters.frames_before_key, counters.frames_undecodable), counted);
+        assert_eq!(counters.frames_damaged, 0, "they were lost whole");
+    }
+}

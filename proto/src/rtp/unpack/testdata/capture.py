@@ -4,7 +4,8 @@ For each: NAME.rtp, the RTP packets that ffmpeg (or GStreamer) sent for a file, 
 NAME.sdp, what it said of them; NAME.csv, the packets that ffprobe finds in the file (pts, size, flags, SHA-256), and
 NAME.codec, its codec data as ffprobe finds them (SHA-256), where it has any.
 
-Made with ffmpeg 5.1 and GStreamer 1.22. Nothing in them is anybody's but the test pictures' and tones of ffmpeg.
+Made with ffmpeg 5.1 and GStreamer 1.22; AV1 is sent by ffmpeg 9 (tests/run fetches it), as 5.1 cannot. Nothing in them is
+anybody's but the test pictures' and tones of ffmpeg.
 """
 
 import os
@@ -37,6 +38,8 @@ CAPTURES = {
             "-strict experimental"),
     "vp9-gst": (f"{FF} {PICTURE} -frames:v 10 -c:v libvpx-vp9 -g 5 -b:v 200k -lag-in-frames 0", "a.webm",
                 "gst:matroskademux ! rtpvp9pay mtu=600"),
+    "av1": (f"{FF} {PICTURE} -frames:v 10 -c:v libaom-av1 -cpu-used 8 -g 5 -b:v 200k -lag-in-frames 0 "
+            "-video_track_timescale 90000", "a.mp4", "-strict experimental -pkt_size 700"),
     "mjpeg": (f"{FF} {PICTURE} -frames:v 3 -c:v mjpeg -huffman default -q:v 8 -pix_fmt yuvj420p", "a.mkv", ""),
     "aac": (f"{FF} {SOUND} -t 0.6 -ac 2 -c:a aac -b:a 96k", "a.mp4", ""),
     "aac-gst": (f"{FF} {SOUND} -t 0.4 -ac 1 -c:a aac -b:a 128k", "a.mp4",
@@ -54,6 +57,10 @@ CAPTURES = {
 
 # What is compared has no parameter sets and delimiters in its pictures, as tracks have them.
 CLEANED = {"h264-inband": "-bsf:v filter_units=remove_types=7-9 -video_track_timescale 90000"}
+
+# What sends, where Debian's ffmpeg cannot.
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), *[".."] * 5)
+SENDERS = {"av1": f"{ROOT}/tests/.cache/ffmpeg-newer/ffmpeg"}
 
 # RTP has other packets than the file, or pictures with another head: the file's data are kept as well, as NAME.raw.
 RAW = ["mjpeg", "ulaw", "g722", "l16"]
@@ -80,7 +87,8 @@ def capture(name):
             caps = [at for at in said.splitlines() if "udpsink0.GstPad:sink: caps" in at][-1]
             sdp = caps.split("caps = ")[1] + "\n"
         else:
-            line = f"ffmpeg -v error -i {path} -c copy {send} -sdp_file {folder}/a.sdp -f rtp rtp://127.0.0.1:{port}"
+            sender = SENDERS.get(name, "ffmpeg")
+            line = f"{sender} -v error -i {path} -c copy {send} -sdp_file {folder}/a.sdp -f rtp rtp://127.0.0.1:{port}"
             subprocess.run(shlex.split(line), check=True)
             sdp = open(f"{folder}/a.sdp").read().replace("\r", "")
         packets = []

@@ -269,6 +269,16 @@ fn rtp_vp8_and_vp9_of_ffmpeg_and_gstreamer_are_the_file_again() {
 }
 
 #[test]
+fn rtp_av1_of_ffmpeg_is_the_file_again() {
+    let capture = capture!("av1");
+    let came = capture.check(&video("AV1", &capture.fmtp()), 90_000);
+    assert_eq!(size(&came.setups[0].1), (192, 144));
+    // ffmpeg's record has the sequence header too.
+    let codec = include_str!("../testdata/av1.codec");
+    assert_eq!(codec_line(&came.setups[0].1), codec.trim());
+}
+
+#[test]
 fn rtp_vp8_descriptors_of_every_shape() {
     let (key, inter) = (hex(VP8_KEY), hex(VP8_INTER));
     let of = |descriptor: &[u8], data: &[u8]| [descriptor, data].concat();
