@@ -121,7 +121,7 @@ impl Line {
     pub fn head(&self, times: Times) -> pes::Head {
         let stream_id = match self.codec {
             Codec::H264 | Codec::Hevc => pes::STREAM_VIDEO,
-            Codec::Aac | Codec::Mp3 => pes::STREAM_AUDIO,
+            Codec::Aac | Codec::Mp2 | Codec::Mp3 => pes::STREAM_AUDIO,
             _ => pes::STREAM_PRIVATE_1,
         };
         pes::Head {
@@ -189,7 +189,15 @@ pub fn put_bare(out: &mut Vec<u8>, pid: u16, counter_next: u8, adaptation: &Adap
 pub fn carries(track: &Track) -> bool {
     let known = matches!(
         track.codec,
-        Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Aac | Codec::Mp3 | Codec::Ac3 | Codec::Eac3 | Codec::Opus
+        Codec::H264
+            | Codec::Hevc
+            | Codec::Av1
+            | Codec::Aac
+            | Codec::Mp2
+            | Codec::Mp3
+            | Codec::Ac3
+            | Codec::Eac3
+            | Codec::Opus
     );
     known && track.timescale > 0 && !matches!(Elementary::of(track), Elementary::Unreadable)
 }
@@ -360,12 +368,12 @@ fn stream_type(track: &Track) -> u8 {
         (Codec::Aac, _) => 0x0f,
         // half the sample rates of MPEG-1 are MPEG-2's (ISO/IEC 13818-3)
         (
-            Codec::Mp3,
+            Codec::Mp2 | Codec::Mp3,
             Format::Audio {
                 sample_rate: 1..32_000, ..
             },
         ) => 0x04,
-        (Codec::Mp3, _) => 0x03,
+        (Codec::Mp2 | Codec::Mp3, _) => 0x03,
         (Codec::Ac3, _) => 0x81,
         (Codec::Eac3, _) => 0x87,
         _ => 0x06,

@@ -412,6 +412,8 @@ fn audio_codecs_have_their_lines() {
     };
     plain(Codec::Mp3, 44_100, 0x03, b"");
     plain(Codec::Mp3, 22_050, 0x04, b"");
+    plain(Codec::Mp2, 48_000, 0x03, b"");
+    plain(Codec::Mp2, 22_050, 0x04, b"");
     plain(Codec::Ac3, 48_000, 0x81, b"\x05\x04AC-3");
     plain(Codec::Eac3, 48_000, 0x87, b"\x05\x04EAC3");
     let opus = audio(1, Codec::Opus, 48_000);
