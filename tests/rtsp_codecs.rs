@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use support::clips;
-use support::compare::{self, End, REPORTED_JOINED, Rules};
+use support::compare::{self, End, REPORTED_JOINED, Rules, Times as Compared};
 use support::flv;
 use support::normal::{self, Kind, Recording, Source, Track};
 use support::players::newer_ffmpeg;
@@ -29,6 +29,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 const NEAR_END: Rules = Rules {
     end: End::Anywhere,
     ..REPORTED_JOINED
+};
+/// GStreamer's reports follow when it sends, which wavers by more than is compared where thirteen push at once.
+const WAVERING: Rules = Rules {
+    times: Compared::Own,
+    ..NEAR_END
 };
 /// Frames of sound that ffmpeg may drop so, and that a player may miss who begins with the first picture.
 const SOUNDS_MISSED_MAX: usize = 16;
@@ -126,6 +131,11 @@ const fn case(name: &'static str, video: &'static str, audio: &'static str, outp
 }
 
 impl Case {
+    fn rules(&self) -> (Rules, Begins) {
+        let is_wavering = self.program == Program::GStreamer;
+        (if is_wavering { WAVERING } else { NEAR_END }, self.begins)
+    }
+
     fn clip(&self) -> PathBuf {
         clips::short(self.name, self.video, self.audio)
     }
@@ -287,7 +297,7 @@ fn got_over_rtp(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "mkv")
 }
 
-fn same(clip: &Path, file: &Path, kinds: &[Kind], begins: Begins) {
+fn same(clip: &Path, file: &Path, kinds: &[Kind], (rules, begins): (Rules, Begins)) {
     let (mut sent, mut got) = (normal::read(clip), recording(file));
     // ffmpeg 5.1 does not say of all codecs which pictures that came over RTP are key.
     let is_untold = |track: &&mut Track| UNTOLD.contains(&track.codec.as_str()) && got_over_rtp(file);
@@ -297,7 +307,7 @@ fn same(clip: &Path, file: &Path, kinds: &[Kind], begins: Begins) {
     let title = file.display();
     assert_eq!(got.tracks.len(), kinds.len(), "{title}: tracks");
     let framed = |kind: Kind, codec: &str| kinds.contains(&kind) && !is_samples(codec) && codec != "mjpeg";
-    same_frames(&only(&sent, framed), &only(&got, framed), begins);
+    same_frames(&only(&sent, framed), &only(&got, framed), (rules, begins));
     let pictures_missed_max = if begins == Begins::First {
         0
     } else {
@@ -331,11 +341,11 @@ fn same(clip: &Path, file: &Path, kinds: &[Kind], begins: Begins) {
     }
 }
 
-fn same_frames(sent: &Recording, got: &Recording, begins: Begins) {
+fn same_frames(sent: &Recording, got: &Recording, (rules, begins): (Rules, Begins)) {
     if sent.tracks.is_empty() {
         return;
     }
-    if let Err(difference) = compare::compare(sent, got, NEAR_END) {
+    if let Err(difference) = compare::compare(sent, got, rules) {
         panic!("{} is not what was sent: {difference}", got.name);
     }
     for (sent, track) in sent.tracks.iter().zip(&got.tracks) {
@@ -369,12 +379,12 @@ fn what_ffmpeg_pushes_comes_out_whatever_its_codec() {
         watched.publisher.succeed(WITHIN);
         watched.player.succeed(WITHIN);
         assert_eq!(watched.player.said(), "", "{}: the player complains", case.name);
-        same(&watched.clip, &watched.played, BOTH, case.begins);
+        same(&watched.clip, &watched.played, BOTH, case.rules());
         for (recorder, output) in watched.recorders {
             let file = recorder.path.clone();
             assert!(recorder.finish() > 0, "{}: no byte came", file.display());
             strict::assert_strict(&file);
-            same(&watched.clip, &file, output.kinds, case.begins);
+            same(&watched.clip, &file, output.kinds, case.rules());
         }
     }
     assert_nothing_lost(&server);
@@ -415,7 +425,7 @@ fn what_is_pushed_over_rtmp_comes_out_of_rtsp_whatever_its_codec() {
         publisher.succeed(WITHIN);
         player.succeed(WITHIN);
         assert_eq!(player.said(), "", "{name}: the player complains");
-        same(clip, &file, BOTH, Begins::Within);
+        same(clip, &file, BOTH, (NEAR_END, Begins::Within));
     }
     std::fs::remove_dir_all(&dir).expect("scratch is ours");
 }
@@ -436,12 +446,12 @@ fn parameter_sets_change_in_the_stream() {
     let player = rtsp::ffmpeg_record_with(Path::new("ffmpeg"), &server.rtsp_url("live"), TCP, &played);
     publisher.succeed(WITHIN);
     player.succeed(WITHIN);
-    same(&clip, &played, PICTURES, Begins::First);
+    same(&clip, &played, PICTURES, (NEAR_END, Begins::First));
     for recorder in recorders {
         let file = recorder.path.clone();
         assert!(recorder.finish() > 0, "{}: no byte came", file.display());
         strict::assert_strict(&file);
-        same(&clip, &file, PICTURES, Begins::First);
+        same(&clip, &file, PICTURES, (NEAR_END, Begins::First));
     }
     assert_nothing_lost(&server);
     std::fs::remove_dir_all(&dir).expect("scratch is ours");

@@ -106,20 +106,19 @@ fn players_listen_to_one_sending() {
     let _publisher = push(&clip, &server.rtmp_url("live/live"), Times::Forever);
     server.wait_live("live", WITHIN);
     let url = server.rtsp_url("live");
-    // Who leaves says goodbye to the group, and ffmpeg takes that for the stream's: it is the first that leaves. Its time jumps
-    // at the first report: its pictures are counted.
+    // Who leaves says goodbye to the group, and ffmpeg takes that for the stream's: it has seen enough before the others come.
     let ffmpeg = shown::ffmpeg(&url, "udp_multicast", 600);
-    let gstreamer = rtsp::gstreamer_play(&format!("{url}?vlcmulticast"), "udp-mcast");
-    let live555 = shown::live555(&format!("{url}?vlcmulticast"), "udp", PICTURES + 60);
-    server.wait_counters("all listen", WITHIN, |counters| counters["viewers"] == 3);
-    // However many listen, it is sent once.
-    assert_eq!(server.counters()["datagram_viewers"], 1);
     let seen = std::cell::Cell::new(0);
     ffmpeg.wait("25 pictures", SLACK, |from, line| {
         let is_picture = from == process::From::Stdout && line.starts_with("0,");
         seen.set(seen.get() + u32::from(is_picture));
         (seen.get() == 25).then_some(())
     });
+    let gstreamer = rtsp::gstreamer_play(&format!("{url}?vlcmulticast"), "udp-mcast");
+    let live555 = shown::live555(&format!("{url}?vlcmulticast"), "udp", PICTURES + 60);
+    server.wait_counters("all listen", WITHIN, |counters| counters["viewers"] == 3);
+    // However many listen, it is sent once.
+    assert_eq!(server.counters()["datagram_viewers"], 1);
     drop(ffmpeg);
     players::gstreamer_counts(&gstreamer, PICTURES, SLACK);
     assert!(!gstreamer.said().contains("WARNING: from"), "{}", gstreamer.said());
