@@ -10,6 +10,7 @@ use penstock_shard::kernel::Kernel;
 use super::admission::Refusal;
 use super::{App, Session};
 use crate::config::Protocol;
+use crate::limits;
 use crate::messages::{ClaimId, Message};
 use crate::names::StreamName;
 use crate::registry::Packaging;
@@ -111,7 +112,13 @@ pub(super) trait Dialogue<K: Kernel> {
     fn export(&self, out: &mut Vec<u8>);
 
     /// Input that it has not taken.
-    fn take_pending(&mut self) -> Vec<u8>;
+    fn pending(&mut self) -> &mut Vec<u8>;
+
+    /// It goes to another shard, which takes up what comes.
+    fn is_leaving(&self) -> bool;
+
+    /// It takes nothing before it is told what it asked for.
+    fn awaits_decision(&self) -> bool;
 
     /// Gives the session what it takes; the rest is kept.
     fn feed(
@@ -151,6 +158,37 @@ impl Session {
             Session::Rtmp(session) => Some(&mut session.role),
             Session::Rtsp(session) => Some(&mut session.role),
             Session::Pull(_) => None,
+        }
+    }
+}
+
+impl<K: Kernel> App<K> {
+    /// What came of its peer goes to the session, or is kept for as long as that cannot take it.
+    pub(super) fn dialogue_received(
+        &mut self,
+        core: &mut Core<Message<K>, K>,
+        conn: ConnId,
+        address: SocketAddr,
+        peer: &mut impl Dialogue<K>,
+        bytes: &[u8],
+    ) {
+        let is_leaving = peer.is_leaving();
+        if peer.pending().is_empty() && !is_leaving {
+            return peer.feed(self, core, conn, address, bytes);
+        }
+        peer.pending().extend_from_slice(bytes);
+        let pending_bytes_max = match peer.role() {
+            Role::Claiming { .. } | Role::Moving { .. } => limits::PENDING_INPUT_BYTES_MAX,
+            _ => limits::PENDING_REQUESTS_BYTES_MAX,
+        };
+        if peer.pending().len() > pending_bytes_max {
+            self.counters.connections_closed_pending.add(1);
+            return core.abort(conn);
+        }
+        let is_moving = matches!(peer.role(), Role::Moving { .. });
+        if !peer.awaits_decision() && !is_moving && !is_leaving {
+            let pending = std::mem::take(peer.pending());
+            peer.feed(self, core, conn, address, &pending);
         }
     }
 }

@@ -337,7 +337,7 @@ impl<K: Kernel> shard::App<K> for App<K> {
     fn received(&mut self, core: &mut Core<Message<K>, K>, conn: ConnId, bytes: &[u8]) {
         self.with_peer(core, conn, |app, core, peer| match &mut peer.session {
             Session::Http(session) => app.http_received(core, conn, peer.address, session, bytes),
-            Session::Rtmp(session) => app.rtmp_received(core, conn, peer.address, session, bytes),
+            Session::Rtmp(session) => app.dialogue_received(core, conn, peer.address, &mut **session, bytes),
             Session::Rtsp(session) => app.rtsp_heard(core, conn, peer.address, session, bytes),
             Session::Pull(session) => app.pull_received(core, conn, session, bytes),
         });

@@ -132,7 +132,7 @@ impl<K: Kernel> App<K> {
             }
             Ok(home) if home == core.id() => {
                 self.begin_publish(core, conn, address, peer, name, claim);
-                let pending = peer.take_pending();
+                let pending = std::mem::take(peer.pending());
                 peer.feed(self, core, conn, address, &pending);
             }
             Ok(_) if !peer.is_portable() => {
@@ -185,7 +185,7 @@ impl<K: Kernel> App<K> {
             peer: address,
             protocol: peer.protocol(),
             session: bytes,
-            pending: peer.take_pending(),
+            pending: std::mem::take(peer.pending()),
         };
         self.counters.publishers_moved.add(1);
         // The arbiter knows where the home is.

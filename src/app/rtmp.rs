@@ -120,8 +120,16 @@ impl<K: Kernel> Dialogue<K> for RtmpPeer {
         self.session.export(out);
     }
 
-    fn take_pending(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.pending)
+    fn pending(&mut self) -> &mut Vec<u8> {
+        &mut self.pending
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.travel.leaving.is_some()
+    }
+
+    fn awaits_decision(&self) -> bool {
+        self.session.awaits_decision()
     }
 
     fn feed(
@@ -137,33 +145,6 @@ impl<K: Kernel> Dialogue<K> for RtmpPeer {
 }
 
 impl<K: Kernel> App<K> {
-    pub(super) fn rtmp_received(
-        &mut self,
-        core: &mut Core<Message<K>, K>,
-        conn: ConnId,
-        address: SocketAddr,
-        peer: &mut RtmpPeer,
-        bytes: &[u8],
-    ) {
-        let is_leaving = peer.travel.leaving.is_some();
-        if peer.pending.is_empty() && !is_leaving {
-            return self.rtmp_feed(core, conn, address, peer, bytes);
-        }
-        peer.pending.extend_from_slice(bytes);
-        let pending_bytes_max = match peer.role {
-            Role::Claiming { .. } | Role::Moving { .. } => limits::PENDING_INPUT_BYTES_MAX,
-            _ => limits::PENDING_REQUESTS_BYTES_MAX,
-        };
-        if peer.pending.len() > pending_bytes_max {
-            self.counters.connections_closed_pending.add(1);
-            return core.abort(conn);
-        }
-        if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) && !is_leaving {
-            let pending = std::mem::take(&mut peer.pending);
-            self.rtmp_feed(core, conn, address, peer, &pending);
-        }
-    }
-
     /// Gives the session what it takes; the rest is kept.
     pub(super) fn rtmp_feed(
         &mut self,

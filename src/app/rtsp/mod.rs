@@ -159,33 +159,6 @@ impl RtspPeer {
 }
 
 impl<K: Kernel> App<K> {
-    pub(super) fn rtsp_received(
-        &mut self,
-        core: &mut Core<Message<K>, K>,
-        conn: ConnId,
-        address: SocketAddr,
-        peer: &mut RtspPeer,
-        bytes: &[u8],
-    ) {
-        let is_leaving = peer.travel.leaving.is_some();
-        if peer.pending.is_empty() && !is_leaving {
-            return self.rtsp_feed(core, conn, address, peer, bytes);
-        }
-        peer.pending.extend_from_slice(bytes);
-        let pending_bytes_max = match peer.role {
-            Role::Claiming { .. } | Role::Moving { .. } => limits::PENDING_INPUT_BYTES_MAX,
-            _ => limits::PENDING_REQUESTS_BYTES_MAX,
-        };
-        if peer.pending.len() > pending_bytes_max {
-            self.counters.connections_closed_pending.add(1);
-            return core.abort(conn);
-        }
-        if !peer.session.awaits_decision() && !matches!(peer.role, Role::Moving { .. }) && !is_leaving {
-            let pending = std::mem::take(&mut peer.pending);
-            self.rtsp_feed(core, conn, address, peer, &pending);
-        }
-    }
-
     /// Gives the session what it takes; the rest is kept.
     pub(super) fn rtsp_feed(
         &mut self,

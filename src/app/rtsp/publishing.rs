@@ -117,8 +117,16 @@ impl<K: Kernel> Dialogue<K> for RtspPeer {
         RtspPeer::export(self, out);
     }
 
-    fn take_pending(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.pending)
+    fn pending(&mut self) -> &mut Vec<u8> {
+        &mut self.pending
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.travel.leaving.is_some()
+    }
+
+    fn awaits_decision(&self) -> bool {
+        self.session.awaits_decision()
     }
 
     fn feed(

@@ -246,7 +246,7 @@ impl<K: Kernel> App<K> {
     fn tunnel_feed(&mut self, core: &mut Core<Message<K>, K>, down: ConnId, bytes: &[u8]) {
         self.with_peer(core, down, |app, core, peer| {
             if let Session::Rtsp(session) = &mut peer.session {
-                app.rtsp_received(core, down, peer.address, session, bytes);
+                app.dialogue_received(core, down, peer.address, &mut **session, bytes);
             }
         });
     }
@@ -261,7 +261,7 @@ impl<K: Kernel> App<K> {
         bytes: &[u8],
     ) {
         match &mut peer.tunnel {
-            Tunnel::None => self.rtsp_received(core, conn, address, peer, bytes),
+            Tunnel::None => self.dialogue_received(core, conn, address, peer, bytes),
             // It has nothing to say there.
             Tunnel::Down(_) => {}
             Tunnel::Leaving(_) => self.tunnel_holds(core, conn, peer, bytes),
